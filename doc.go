@@ -1,0 +1,3 @@
+// Package qmailkit is the root of a library for moving mail between hosts.
+// placeholder
+package qmailkit

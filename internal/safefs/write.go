@@ -1,0 +1,427 @@
+//go:build unix
+
+package safefs
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A File is a file that Create made: written once, synced, closed.
+type File struct {
+	d    *Dir
+	f    *os.File
+	name string
+}
+
+// Create makes a new file with exactly this mode and owner; a name that exists
+// is an error that wraps fs.ErrExist.
+func (d *Dir) Create(name string, perm fs.FileMode, o Owner) (*File, error) {
+	if err := plain(name); err != nil {
+		return nil, d.fail("create", name, err)
+	}
+	if err := d.before("create", name); err != nil {
+		return nil, err
+	}
+	// 0600 first: nobody else may open the file before it has its owner.
+	first := perm.Perm() & 0o600
+	fd, err := retry(func() (int, error) {
+		return unix.Openat(d.fd(), name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(first))
+	})
+	if err != nil {
+		return nil, d.fail("create", name, err)
+	}
+	f := &File{d, os.NewFile(uintptr(fd), d.join(name)), name}
+	if err := f.own(perm, o, first); err != nil {
+		f.f.Close()
+		d.Remove(name)
+		return nil, err
+	}
+	return f, nil
+}
+
+// own sets owner and mode where they differ from what creation gave. A umask
+// can only have taken bits of 0600 away in a way nobody wants, so those are
+// not asked about.
+func (f *File) own(perm fs.FileMode, o Owner, first fs.FileMode) error {
+	if o.changes() {
+		if err := f.d.before("chown", f.name); err != nil {
+			return err
+		}
+		if err := f.f.Chown(o.UID, o.GID); err != nil {
+			return err
+		}
+	}
+	if perm.Perm() != first {
+		if err := f.d.before("chmod", f.name); err != nil {
+			return err
+		}
+		if err := f.f.Chmod(perm); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o Owner) changes() bool {
+	return o.UID >= 0 && o.UID != os.Geteuid() || o.GID >= 0 && o.GID != os.Getegid()
+}
+
+// Write writes all of p or fails.
+func (f *File) Write(p []byte) (int, error) {
+	if err := f.d.before("write", f.name); err != nil {
+		return 0, err
+	}
+	return f.f.Write(p)
+}
+
+// ReadAt and WriteAt serve formats that go back to their header.
+func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+
+// WriteAt writes all of p at off or fails.
+func (f *File) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.d.before("write", f.name); err != nil {
+		return 0, err
+	}
+	return f.f.WriteAt(p, off)
+}
+
+// Seek moves the place of the next Write.
+func (f *File) Seek(off int64, whence int) (int64, error) { return f.f.Seek(off, whence) }
+
+// Name is the file's name in its directory.
+func (f *File) Name() string { return f.name }
+
+// SetTime sets access and modification time through the descriptor.
+func (f *File) SetTime(t time.Time) error {
+	if err := f.d.before("times", f.name); err != nil {
+		return err
+	}
+	if err := futimes(int(f.f.Fd()), t); err != nil {
+		return f.d.fail("times", f.name, err)
+	}
+	return nil
+}
+
+// Sync flushes the file to the disk.
+func (f *File) Sync() error {
+	if err := f.d.before("sync", f.name); err != nil {
+		return err
+	}
+	return f.f.Sync()
+}
+
+// Close reports the errors that a write may have left behind.
+func (f *File) Close() error {
+	if err := f.d.before("close", f.name); err != nil {
+		f.f.Close()
+		return err
+	}
+	return f.f.Close()
+}
+
+// Abandon closes and removes a file that was not finished.
+func (f *File) Abandon() {
+	f.f.Close()
+	f.d.Remove(f.name)
+}
+
+// Mkdir makes a directory with exactly this mode and owner and opens it. If
+// name is a directory already, that is opened as it is and made is false.
+func (d *Dir) Mkdir(name string, perm fs.FileMode, o Owner) (sub *Dir, made bool, err error) {
+	if err := plain(name); err != nil {
+		return nil, false, d.fail("mkdir", name, err)
+	}
+	if err := d.before("mkdir", name); err != nil {
+		return nil, false, err
+	}
+	err = retry0(func() error { return unix.Mkdirat(d.fd(), name, uint32(perm.Perm()&0o700)) })
+	if err != nil && err != unix.EEXIST {
+		return nil, false, d.fail("mkdir", name, err)
+	}
+	made = err == nil
+	sub, err = d.Sub(name)
+	if err != nil || !made {
+		return sub, made, err
+	}
+	if o.changes() {
+		if err = d.before("chown", name); err == nil {
+			err = sub.f.Chown(o.UID, o.GID)
+		}
+	}
+	if err == nil && (perm.Perm()&0o077 != 0 || perm&(fs.ModeSetgid|fs.ModeSticky) != 0) {
+		if err = d.before("chmod", name); err == nil {
+			err = sub.f.Chmod(perm)
+		}
+	}
+	if err != nil {
+		sub.Close()
+		return nil, made, err
+	}
+	return sub, made, nil
+}
+
+// Remove takes away a name that is not a directory.
+func (d *Dir) Remove(name string) error { return d.unlink(name, 0) }
+
+// RemoveDir takes away an empty directory.
+func (d *Dir) RemoveDir(name string) error { return d.unlink(name, unix.AT_REMOVEDIR) }
+
+func (d *Dir) unlink(name string, flags int) error {
+	if err := plain(name); err != nil {
+		return d.fail("remove", name, err)
+	}
+	if err := d.before("remove", name); err != nil {
+		return err
+	}
+	if err := retry0(func() error { return unix.Unlinkat(d.fd(), name, flags) }); err != nil {
+		return d.fail("remove", name, err)
+	}
+	return nil
+}
+
+// Rename moves name to newname in the directory to, replacing what is there.
+func (d *Dir) Rename(name string, to *Dir, newname string) error {
+	if err := errors.Join(plain(name), plain(newname)); err != nil {
+		return d.fail("rename", name, err)
+	}
+	if err := d.before("rename", name); err != nil {
+		return err
+	}
+	if err := retry0(func() error { return unix.Renameat(d.fd(), name, to.fd(), newname) }); err != nil {
+		return d.fail("rename", name, err)
+	}
+	return nil
+}
+
+// RenameExcl moves name to newname in the directory to and never replaces
+// anything: the error then wraps fs.ErrExist.
+func (d *Dir) RenameExcl(name string, to *Dir, newname string) error {
+	if err := errors.Join(plain(name), plain(newname)); err != nil {
+		return d.fail("rename", name, err)
+	}
+	if err := d.before("rename", name); err != nil {
+		return err
+	}
+	if err := renameExcl(d.fd(), name, to.fd(), newname); err != nil {
+		return d.fail("rename", name, err)
+	}
+	return nil
+}
+
+// linkExcl is the way of renameExcl where the kernel or the file system has no
+// rename that refuses to replace.
+func linkExcl(from int, name string, to int, newname string) error {
+	if err := retry0(func() error { return unix.Linkat(from, name, to, newname, 0) }); err != nil {
+		return err
+	}
+	return retry0(func() error { return unix.Unlinkat(from, name, 0) })
+}
+
+// Sync makes the names in d durable.
+func (d *Dir) Sync() error {
+	if err := d.before("syncdir", "."); err != nil {
+		return err
+	}
+	return d.f.Sync()
+}
+
+// SyncFS makes everything on d's file system durable. ErrUnsupported says that
+// this system has no such call.
+func (d *Dir) SyncFS() error {
+	if err := d.before("syncfs", "."); err != nil {
+		return err
+	}
+	if err := retry0(func() error { return syncfs(d.fd()) }); err != nil {
+		return d.fail("syncfs", ".", err)
+	}
+	return nil
+}
+
+// Replacement says how Replace makes the new file.
+type Replacement struct {
+	// Mode and Owner of the new file. With Inherit they count only where no
+	// old file exists, which else hands on its own.
+	Mode    fs.FileMode
+	Owner   Owner
+	Inherit bool
+	// Temp is the name under which the file is written; empty makes one up.
+	// A left-over of that name is removed first.
+	Temp string
+	// Time, if not zero, becomes the modification time.
+	Time time.Time
+	// Undurable leaves the syncs out: the caller makes one for all.
+	Undurable bool
+}
+
+// Replace writes a file beside name, syncs it, renames it over name and syncs
+// the directory. When it fails the old file is as it was and nothing is left
+// behind.
+func (d *Dir) Replace(name string, r Replacement, write func(f *File) error) error {
+	if err := plain(name); err != nil {
+		return d.fail("replace", name, err)
+	}
+	mode, owner, err := d.inherit(name, r)
+	if err != nil {
+		return err
+	}
+	tmp := r.Temp
+	if tmp == "" {
+		tmp = "." + name + "." + rand.Text()[:10]
+	} else if err := d.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := d.Create(tmp, mode, owner)
+	if err != nil {
+		return err
+	}
+	if err := write(f); err != nil {
+		f.Abandon()
+		return err
+	}
+	if !r.Time.IsZero() {
+		err = f.SetTime(r.Time)
+	}
+	if err == nil && !r.Undurable {
+		err = f.Sync()
+	}
+	if err != nil {
+		f.Abandon()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		d.Remove(tmp)
+		return err
+	}
+	if err := d.Rename(tmp, d, name); err != nil {
+		d.Remove(tmp)
+		return err
+	}
+	if r.Undurable {
+		return nil
+	}
+	return d.Sync()
+}
+
+// inherit decides mode and owner of a replacement. Replacing anything but a
+// plain file is refused.
+func (d *Dir) inherit(name string, r Replacement) (fs.FileMode, Owner, error) {
+	old, err := d.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r.Mode, r.Owner, nil
+	}
+	if err != nil {
+		return 0, Keep, err
+	}
+	if !old.Mode.IsRegular() {
+		return 0, Keep, d.fail("replace", name, notPlain(old.Mode))
+	}
+	if !r.Inherit {
+		return r.Mode, r.Owner, nil
+	}
+	return old.Mode.Perm(), Owner{old.UID, old.GID}, nil
+}
+
+// WriteFile is Replace with the bytes at hand.
+func (d *Dir) WriteFile(name string, r Replacement, data []byte) error {
+	return d.Replace(name, r, func(f *File) error {
+		n, err := f.Write(data)
+		if err == nil && n < len(data) {
+			err = io.ErrShortWrite
+		}
+		return err
+	})
+}
+
+// ErrLocked says that another program holds the lock.
+var ErrLocked = errors.New("locked by another program")
+
+// TryLock takes an exclusive flock on the directory's own descriptor, which
+// nobody can unlink. It ends with Close.
+func (d *Dir) TryLock() error {
+	err := retry0(func() error { return unix.Flock(d.fd(), unix.LOCK_EX|unix.LOCK_NB) })
+	if err == unix.EWOULDBLOCK {
+		err = ErrLocked
+	}
+	if err != nil {
+		return d.fail("lock", ".", err)
+	}
+	return nil
+}
+
+// LockFile takes the whole-file fcntl write lock of name, made 0600 where it
+// is missing, asking again every pause until tries are used up. This is how
+// vpopmail and others lock beside a file. Closing the result lets go; the file
+// stays.
+func (d *Dir) LockFile(ctx context.Context, name string, o Owner, tries int, pause time.Duration) (*os.File, error) {
+	f, err := d.openLock(name, o)
+	if err != nil {
+		return nil, err
+	}
+	for n := 1; ; n++ {
+		lk := unix.Flock_t{Type: unix.F_WRLCK}
+		err = retry0(func() error { return unix.FcntlFlock(f.Fd(), lockCmd, &lk) })
+		if err == nil {
+			return f, nil
+		}
+		if err != unix.EAGAIN && err != unix.EACCES {
+			break
+		}
+		if n >= tries {
+			err = ErrLocked
+			break
+		}
+		select {
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		case <-time.After(pause):
+			continue
+		}
+		break
+	}
+	f.Close()
+	return nil, d.fail("lock", name, err)
+}
+
+// openLock opens or makes a lock file for writing, following no link.
+func (d *Dir) openLock(name string, o Owner) (*os.File, error) {
+	for range 3 {
+		f, err := d.Create(name, 0o600, o)
+		if err == nil {
+			return f.f, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		fi, err := d.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !fi.Mode.IsRegular() {
+			return nil, d.fail("lock", name, notPlain(fi.Mode))
+		}
+		fd, err := retry(func() (int, error) {
+			return unix.Openat(d.fd(), name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		})
+		if err == unix.ENOENT {
+			continue
+		}
+		if err != nil {
+			return nil, d.fail("lock", name, err)
+		}
+		unix.SetNonblock(fd, false)
+		return os.NewFile(uintptr(fd), d.join(name)), nil
+	}
+	return nil, d.fail("lock", name, fmt.Errorf("lock file comes and goes"))
+}
