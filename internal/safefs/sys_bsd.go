@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// HasSyncFS says whether SyncFS works on this system.
+const HasSyncFS = false
+
 // lockCmd takes the locks of the process; these systems have no others that
 // meet them.
 const lockCmd = unix.F_SETLK

@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// HasSyncFS says whether SyncFS works on this system.
+const HasSyncFS = true
+
 // lockCmd takes locks that belong to the open file, so that they hold between
 // goroutines of one process too, and still meet the process locks of others.
 const lockCmd = unix.F_OFD_SETLK

@@ -425,3 +425,75 @@ func (d *Dir) openLock(name string, o Owner) (*os.File, error) {
 	}
 	return nil, d.fail("lock", name, fmt.Errorf("lock file comes and goes"))
 }
+
+// Own gives the directory itself this mode and owner, if they differ.
+func (d *Dir) Own(perm fs.FileMode, o Owner) error {
+	fi, err := d.Lstat(".")
+	if err != nil {
+		return err
+	}
+	if o.UID >= 0 && o.UID != fi.UID || o.GID >= 0 && o.GID != fi.GID {
+		if err := d.before("chown", "."); err != nil {
+			return err
+		}
+		if err := d.f.Chown(o.UID, o.GID); err != nil {
+			return err
+		}
+	}
+	if fi.Mode.Perm() != perm.Perm() {
+		if err := d.before("chmod", "."); err != nil {
+			return err
+		}
+		return d.f.Chmod(perm)
+	}
+	return nil
+}
+
+// OpenWrite opens the plain file name for reading and writing at its places.
+// It must have one name only and belong to the directory's owner or to whoever
+// runs the program: else a user could have linked somebody's file there.
+func (d *Dir) OpenWrite(name string) (*os.File, error) {
+	if err := plain(name); err != nil {
+		return nil, d.fail("open", name, err)
+	}
+	fi, err := d.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode.IsRegular() {
+		return nil, d.fail("open", name, notPlain(fi.Mode))
+	}
+	fd, err := retry(func() (int, error) {
+		return unix.Openat(d.fd(), name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, d.fail("open", name, err)
+	}
+	unix.SetNonblock(fd, false)
+	f := os.NewFile(uintptr(fd), d.join(name))
+	home, err := d.Lstat(".")
+	var got Info
+	if err == nil {
+		got, err = Stat(f)
+	}
+	switch {
+	case err != nil:
+	case !got.Mode.IsRegular() || got.Ino != fi.Ino || got.Dev != fi.Dev:
+		err = d.fail("open", name, errors.New("file was exchanged while it was opened"))
+	case got.Nlink != 1 || got.UID != home.UID && got.UID != os.Geteuid():
+		err = d.fail("open", name, fmt.Errorf("%w: owner %d, %d links", ErrForeign, got.UID, got.Nlink))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// SyncFile flushes an open file of d to the disk.
+func (d *Dir) SyncFile(f *os.File) error {
+	if err := d.before("sync", f.Name()); err != nil {
+		return err
+	}
+	return f.Sync()
+}

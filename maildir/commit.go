@@ -1,0 +1,343 @@
+package maildir
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/qmailkit/qmailkit/internal/safefs"
+)
+
+// fewSyncs is the number of files up to which syncing each is quicker than
+// syncing their whole file system.
+const fewSyncs = 8
+
+// commits takes the sealed groups one after the other.
+func (c *Committer) commits() {
+	for g := range c.seal {
+		g.staged.Wait()
+		err := c.err()
+		if err == nil {
+			err = c.commit(g)
+		}
+		if err != nil {
+			c.fatal(err)
+			c.drop(g)
+		}
+		for _, t := range g.tasks {
+			t.report(c.err())
+		}
+		for im := range g.ims {
+			c.fatalIf(im.release())
+		}
+		for _, im := range g.closing {
+			c.fatalIf(im.release())
+		}
+		if g.done != nil {
+			g.done <- c.err()
+		}
+	}
+}
+
+func (c *Committer) fatalIf(err error) {
+	if err != nil {
+		c.fatal(err)
+	}
+}
+
+// report tells the fate of one message.
+func (t *task) report(fatal error) {
+	if t.act != actNone && fatal != nil && t.result.Outcome == Failed && t.result.Err == nil {
+		t.result.Err = fatal
+	}
+	if t.m.Done != nil {
+		t.m.Done(t.result)
+	}
+	t.m.Body = nil
+}
+
+// drop takes what a failed group has staged out of tmp/, so that a full disk
+// does not stay full. Once an intent may be on the disk its file must stay: an
+// intent without file means that a reader was quicker.
+func (c *Committer) drop(g *group) {
+	if g.begun {
+		return
+	}
+	for _, t := range g.tasks {
+		if t.act == actLink && t.result.Outcome == Failed {
+			t.f.tmp.Remove(t.name.Base())
+		}
+	}
+}
+
+// commit makes a group durable and visible.
+func (c *Committer) commit(g *group) error {
+	links := 0
+	for _, t := range g.tasks {
+		if t.act == actLink {
+			links++
+		}
+	}
+	if links > 0 {
+		if err := c.syncData(g); err != nil {
+			return err
+		}
+		if err := c.intend(g); err != nil {
+			return err
+		}
+	}
+	if err := c.saveKeywords(g); err != nil {
+		return err
+	}
+	if err := c.place(g); err != nil {
+		return err
+	}
+	if err := c.syncPlaces(g); err != nil {
+		return err
+	}
+	return c.conclude(g)
+}
+
+// syncData makes the staged files durable, with their directories.
+func (c *Committer) syncData(g *group) error {
+	switch {
+	case c.opts.Sync == SyncNone:
+		return nil
+	case c.opts.Sync == SyncEach:
+		return syncTmps(g) // the files were synced when they were written
+	case !c.opts.NoSyncFS:
+		return c.syncFS(g)
+	}
+	var eg errgroup.Group
+	eg.SetLimit(fewSyncs)
+	for _, t := range g.tasks {
+		if t.act == actLink {
+			eg.Go(func() error { return syncFile(t.f.tmp, t.name.Base()) })
+		}
+	}
+	if err := eg.Wait(); err != nil {
+		return err
+	}
+	return syncTmps(g)
+}
+
+// syncTmps makes the staged names durable, before an intent relies on them.
+func syncTmps(g *group) error {
+	for f := range g.folders {
+		if err := f.tmp.Sync(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func syncFile(d *safefs.Dir, name string) error {
+	f, err := d.OpenPlain(name, safefs.Expect{})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return d.SyncFile(f)
+}
+
+// syncFS syncs each file system that the group writes to: one, as a rule.
+func (c *Committer) syncFS(g *group) error {
+	dirs := make([]*safefs.Dir, 0, len(g.folders)+len(g.closing))
+	for f := range g.folders {
+		dirs = append(dirs, f.tmp)
+	}
+	for _, im := range g.closing {
+		dirs = append(dirs, im.dir.root)
+	}
+	seen := map[uint64]bool{}
+	for _, d := range dirs {
+		fi, err := d.Lstat(".")
+		if err != nil {
+			return err
+		}
+		if seen[fi.Dev] {
+			continue
+		}
+		seen[fi.Dev] = true
+		if err := d.SyncFS(); err != nil {
+			return err
+		}
+	}
+	for im := range g.ims {
+		im.j.synced()
+	}
+	for _, im := range g.closing {
+		im.j.synced()
+	}
+	return nil
+}
+
+// syncMany syncs n things of the group one by one if they are few, else by
+// their file system.
+func (c *Committer) syncMany(g *group, n int, each func() error) error {
+	switch {
+	case c.opts.Sync == SyncNone:
+		return nil
+	case n <= fewSyncs || c.separately():
+		return each()
+	}
+	return c.syncFS(g)
+}
+
+// intend records what is about to be linked.
+func (c *Committer) intend(g *group) error {
+	g.begun = true
+	lines := map[*Importer][]byte{}
+	now := c.now().Unix()
+	for im := range g.ims {
+		im.j.group++
+	}
+	for _, t := range g.tasks {
+		if t.act != actLink {
+			continue
+		}
+		r := record{kind: 'I', group: t.im.j.group, time: now, folder: t.f.Dir.folder, id: t.result.ID, cur: t.cur, name: t.name}
+		lines[t.im] = appendLine(lines[t.im], r.text())
+	}
+	for im, b := range lines {
+		if err := im.j.append(b); err != nil {
+			return err
+		}
+	}
+	return c.syncMany(g, len(lines), func() error {
+		for im := range lines {
+			if err := im.j.sync(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// place renames what was staged, and what gets other flags.
+func (c *Committer) place(g *group) error {
+	var eg errgroup.Group
+	n := c.opts.Writers
+	for w := range n {
+		eg.Go(func() error {
+			for i := w; i < len(g.tasks); i += n {
+				if err := g.tasks[i].place(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return eg.Wait()
+}
+
+func (t *task) place() error {
+	to := Entry{Folder: t.f.Dir.folder, Cur: t.cur, Name: t.name}
+	switch t.act {
+	case actLink:
+		err := t.f.tmp.RenameExcl(t.name.Base(), t.f.sub(to), t.name.String())
+		switch {
+		case err == nil:
+			t.result.Outcome, t.result.Entry = Delivered, to
+		case errors.Is(err, fs.ErrExist):
+			t.result.Outcome, t.result.Entry = Present, to
+			return t.f.tmp.Remove(t.name.Base())
+		case errors.Is(err, fs.ErrNotExist):
+			t.act, t.result.Err = actNone, err // somebody cleaned tmp/
+		default:
+			return err
+		}
+	case actRename:
+		err := t.f.sub(t.from).RenameExcl(t.from.Name.String(), t.f.sub(to), t.name.String())
+		switch {
+		case err == nil:
+			t.result.Outcome, t.result.Entry = Updated, to
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist):
+			t.act, t.result.Outcome = actNone, Kept // its reader was quicker
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// syncPlaces makes the renames durable.
+func (c *Committer) syncPlaces(g *group) error {
+	dirs := map[*safefs.Dir]bool{}
+	for _, t := range g.tasks {
+		switch t.result.Outcome {
+		case Updated:
+			dirs[t.f.sub(t.from)] = true
+			dirs[t.f.sub(t.result.Entry)] = true
+		case Delivered:
+			dirs[t.f.sub(t.result.Entry)] = true
+		}
+	}
+	if len(dirs) == 0 {
+		return nil
+	}
+	return c.syncMany(g, len(dirs), func() error {
+		for d := range dirs {
+			if err := d.Sync(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// conclude records that the group is done. The lines reach the disk with the
+// next group's, or when the importer is closed: without them recovery finds
+// the files in their places.
+func (c *Committer) conclude(g *group) error {
+	lines := map[*Importer][]byte{}
+	linked := map[*Importer]bool{}
+	now := c.now().Unix()
+	for _, t := range g.tasks {
+		switch {
+		case t.result.Outcome == Updated:
+			r := record{kind: 'F', time: now, folder: t.f.Dir.folder, id: t.result.ID, cur: t.cur, name: t.name}
+			lines[t.im] = appendLine(lines[t.im], r.text())
+		case t.act == actLink:
+			linked[t.im] = true
+		case t.result.Err != nil && t.name.IsValid():
+			linked[t.im] = true
+			r := record{kind: 'A', group: t.im.j.group, id: t.result.ID}
+			lines[t.im] = appendLine(lines[t.im], r.text())
+		}
+	}
+	for im := range linked {
+		lines[im] = appendLine(lines[im], (&record{kind: 'D', group: im.j.group}).text())
+	}
+	for im, b := range lines {
+		if err := im.j.append(b); err != nil {
+			return err
+		}
+	}
+	if g.done == nil && len(g.closing) == 0 {
+		return nil
+	}
+	return c.settle(g)
+}
+
+// settle makes the journals durable that nothing will follow for now.
+func (c *Committer) settle(g *group) error {
+	dirty := map[*Importer]bool{}
+	for im := range g.ims {
+		dirty[im] = im.j.dirty
+	}
+	for _, im := range g.closing {
+		dirty[im] = im.j.dirty
+	}
+	maps.DeleteFunc(dirty, func(_ *Importer, d bool) bool { return !d })
+	return c.syncMany(g, len(dirty), func() error {
+		for im := range dirty {
+			if err := im.j.sync(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

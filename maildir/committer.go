@@ -1,0 +1,248 @@
+package maildir
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/qmailkit/qmailkit/internal/safefs"
+)
+
+// SyncPolicy says how an import gets onto the disk.
+type SyncPolicy uint8
+
+const (
+	// SyncGroup syncs about 1,000 messages, or 64 MiB, at once.
+	SyncGroup SyncPolicy = iota
+	// SyncEach syncs each message by itself, five times as slow.
+	SyncEach
+	// SyncNone leaves it to the system: a power cut may lose everything.
+	SyncNone
+)
+
+// ParseSyncPolicy reads "group", "each" or "none".
+func ParseSyncPolicy(s string) (SyncPolicy, error) {
+	for p, name := range []string{"group", "each", "none"} {
+		if s == name {
+			return SyncPolicy(p), nil
+		}
+	}
+	return 0, fmt.Errorf("sync policy %q is none of group, each, none", s)
+}
+
+// CommitOptions are the options of a Committer. A nil *CommitOptions is the
+// zero CommitOptions.
+type CommitOptions struct {
+	Sync        SyncPolicy
+	Writers     int   // goroutines that write messages; 0 is 2
+	MaxMessages int   // messages of a group; 0 is 1,000
+	MaxBytes    int64 // bytes of a group; 0 is 64 MiB
+	// NoSyncFS syncs the files of a group one by one, eight at a time: for
+	// network file systems, and busy ones where syncfs(2) would have to wait
+	// for everybody else's data. It is always so where there is no syncfs.
+	NoSyncFS bool
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+
+	hook safefs.Hook
+}
+
+// maxGroupDirs bounds the folders, and so the descriptors, of a group.
+const maxGroupDirs = 128
+
+// inlineSize is the size up to which a message is read once and kept in memory
+// while it is named; a larger one is read twice.
+const inlineSize = 256 << 10
+
+// A Committer makes the messages of many Importers durable together, in
+// groups, so that thousands of small mailboxes do not cost thousands of syncs:
+//
+//  1. write the group's messages under tmp/, sync their file system
+//  2. record in each journal what is about to be linked, sync
+//  3. rename without replacing, sync the directories
+//  4. record that it is done
+//
+// Killed anywhere, the next import into the same Maildirs completes it.
+type Committer struct {
+	opts CommitOptions
+	work chan *task
+	seal chan *group
+	all  errgroup.Group
+
+	mu   sync.Mutex
+	cur  *group
+	fail atomic.Pointer[error]
+}
+
+// A task is a message on its way.
+type task struct {
+	im   *Importer
+	g    *group
+	f    *folder
+	m    *Message
+	src  *source
+	turn <-chan struct{} // closed when the one before it is counted
+	next chan struct{}   // to be closed when it is counted
+
+	act    action
+	name   Name // the place it gets
+	cur    bool
+	from   Entry // where it stands, for a change of flags
+	result Result
+}
+
+type action uint8
+
+const (
+	actNone   action = iota
+	actLink          // staged under tmp/: to be linked
+	actRename        // flags follow the source's
+)
+
+// A group is what is committed at once.
+type group struct {
+	tasks   []*task
+	bytes   int64
+	ims     map[*Importer]bool
+	folders map[*folder]bool
+	closing []*Importer // to be released after it
+	staged  sync.WaitGroup
+	begun   bool       // intents were written, perhaps in part
+	done    chan error // set for a flush
+}
+
+func newGroup() *group {
+	return &group{ims: map[*Importer]bool{}, folders: map[*folder]bool{}}
+}
+
+// NewCommitter starts a committer. It must be closed.
+func NewCommitter(opts *CommitOptions) *Committer {
+	c := &Committer{cur: newGroup(), work: make(chan *task, 16), seal: make(chan *group, 1)}
+	if opts != nil {
+		c.opts = *opts
+	}
+	if c.opts.Writers <= 0 {
+		c.opts.Writers = 2
+	}
+	if c.opts.MaxMessages <= 0 {
+		c.opts.MaxMessages = 1000
+	}
+	if c.opts.MaxBytes <= 0 {
+		c.opts.MaxBytes = 64 << 20
+	}
+	if !safefs.HasSyncFS {
+		c.opts.NoSyncFS = true
+	}
+	if c.opts.Sync == SyncEach {
+		c.opts.MaxMessages = 1
+	}
+	for range c.opts.Writers {
+		c.all.Go(func() error {
+			w := writer{hash: newContentHash()}
+			for t := range c.work {
+				w.stage(c, t)
+			}
+			return nil
+		})
+	}
+	go c.commits()
+	return c
+}
+
+func (c *Committer) now() time.Time {
+	if c.opts.Now != nil {
+		return c.opts.Now()
+	}
+	return time.Now()
+}
+
+// separately says that there is no sync of a whole file system to rely on.
+func (c *Committer) separately() bool {
+	return c.opts.Sync == SyncEach || c.opts.Sync == SyncGroup && c.opts.NoSyncFS
+}
+
+func (c *Committer) err() error {
+	if p := c.fail.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// fatal keeps the first error that ends the import.
+func (c *Committer) fatal(err error) error {
+	c.fail.CompareAndSwap(nil, &err)
+	return c.err()
+}
+
+func (c *Committer) add(t *task) error {
+	if err := c.err(); err != nil {
+		close(t.next)
+		return err
+	}
+	c.mu.Lock()
+	g := c.cur
+	t.g = g
+	g.tasks = append(g.tasks, t)
+	g.bytes += t.m.Size
+	g.staged.Add(1)
+	if !g.ims[t.im] {
+		g.ims[t.im] = true
+		t.im.mu.Lock()
+		t.im.refs++
+		t.im.mu.Unlock()
+	}
+	if t.f != nil {
+		g.folders[t.f] = true
+	}
+	full := len(g.tasks) >= c.opts.MaxMessages || g.bytes >= c.opts.MaxBytes || len(g.folders) >= maxGroupDirs
+	if full {
+		c.cur = newGroup()
+	}
+	c.mu.Unlock()
+	// A writer may wait for the message before this one, which is in the
+	// channel already, so the order of the channel cannot block.
+	c.work <- t
+	if full {
+		c.seal <- g
+	}
+	return c.err()
+}
+
+func (c *Committer) closing(im *Importer) error {
+	c.mu.Lock()
+	c.cur.closing = append(c.cur.closing, im)
+	full := len(c.cur.closing) >= maxGroupDirs
+	g := c.cur
+	if full {
+		c.cur = newGroup()
+	}
+	c.mu.Unlock()
+	if full {
+		c.seal <- g
+	}
+	return c.err()
+}
+
+// Flush returns when all that was added before is on the disk.
+func (c *Committer) Flush() error {
+	c.mu.Lock()
+	g := c.cur
+	g.done = make(chan error, 1)
+	c.cur = newGroup()
+	c.mu.Unlock()
+	c.seal <- g
+	return <-g.done
+}
+
+// Close flushes and ends the committer. Importers that are still open are not
+// closed.
+func (c *Committer) Close() error {
+	err := c.Flush()
+	close(c.work)
+	c.all.Wait()
+	close(c.seal)
+	return err
+}

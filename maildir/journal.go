@@ -1,0 +1,492 @@
+package maildir
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/internal/safefs"
+)
+
+// JournalName is the file in a Maildir's root that records what imports did
+// there. It may be removed when a move is over; before that, removing it makes
+// messages come back that their readers have deleted.
+//
+// Each line ends in a checksum. After the first, which names the version:
+//
+//	I GROUP TIME FOLDER ID SUB NAME   the file tmp/BASE of FOLDER, whose data
+//	                                  are on the disk, is about to become SUB/NAME
+//	A GROUP ID                        this intent of GROUP is void: its file was gone
+//	D GROUP                           all else of GROUP is done
+//	F TIME FOLDER ID SUB NAME         the message was given other flags by an import
+//
+// Bytes of names that are not printable ASCII, and "%", stand as %XX.
+const JournalName = "qmailkit-journal"
+
+const (
+	journalVersion = "qmailkit-journal 1"
+	maxJournalLine = 4096
+	// abandonAfter is the age at which others clean tmp/ (maildir(5)): an
+	// older intent whose file is nowhere may have lost it to them.
+	abandonAfter = 36 * time.Hour
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// appendLine adds one line of the journal with its checksum.
+func appendLine(b []byte, text string) []byte {
+	sum := crc32.Checksum([]byte(text), castagnoli)
+	b = append(b, text...)
+	return fmt.Appendf(b, " %08x\n", sum)
+}
+
+// A record is one line of the journal.
+type record struct {
+	kind   byte // 'I', 'A', 'D' or 'F'
+	group  uint64
+	time   int64
+	folder string
+	id     ID
+	cur    bool
+	name   Name
+}
+
+func (r *record) text() string {
+	sub := "new"
+	if r.cur {
+		sub = "cur"
+	}
+	switch r.kind {
+	case 'I':
+		return fmt.Sprintf("I %d %d %s %s %s %s", r.group, r.time, escape(r.folder), r.id, sub, escape(r.name.String()))
+	case 'F':
+		return fmt.Sprintf("F %d %s %s %s %s", r.time, escape(r.folder), r.id, sub, escape(r.name.String()))
+	}
+	if r.kind == 'A' {
+		return fmt.Sprintf("A %d %s", r.group, r.id)
+	}
+	return fmt.Sprintf("D %d", r.group)
+}
+
+// place sums up where a record says the message stands.
+func (r *record) place() uint32 {
+	return placeSum(r.cur, r.name.Flags())
+}
+
+// placeSum is what the import's wish for a message comes to, in 32 bits.
+func placeSum(cur bool, f Flags) uint32 {
+	s := uint64(f) << 1
+	if cur {
+		s |= 1
+	}
+	return crc32.Checksum([]byte(strconv.FormatUint(s, 16)), castagnoli)
+}
+
+// parseRecord reads a line without its checksum. The journal lies in a
+// directory that its user can write: nothing in it is believed unseen.
+func parseRecord(text string) (record, error) {
+	f := strings.Split(text, " ")
+	var r record
+	var err error
+	bad := errors.New("malformed record")
+	number := func(s string) uint64 {
+		n, e := strconv.ParseUint(s, 10, 63)
+		err = errors.Join(err, e)
+		return n
+	}
+	switch {
+	case len(f) == 2 && f[0] == "D":
+		r.kind = 'D'
+		r.group = number(f[1])
+		return r, err
+	case len(f) == 3 && f[0] == "A":
+		r.kind = 'A'
+		r.group = number(f[1])
+		id, ok := parseID(f[2])
+		if r.id = id; !ok {
+			return r, bad
+		}
+		return r, err
+	case len(f) == 7 && f[0] == "I":
+		r.kind = 'I'
+		r.group = number(f[1])
+		f = f[2:]
+	case len(f) == 6 && f[0] == "F":
+		r.kind = 'F'
+		f = f[1:]
+	default:
+		return r, bad
+	}
+	r.time = int64(number(f[0]))
+	var ok [3]bool
+	r.folder, ok[0] = unescape(f[1])
+	r.id, ok[1] = parseID(f[2])
+	var name string
+	name, ok[2] = unescape(f[4])
+	if err != nil || !ok[0] || !ok[1] || !ok[2] || f[3] != "new" && f[3] != "cur" {
+		return r, bad
+	}
+	if _, fine := FolderLevels(r.folder, UTF8); !fine {
+		return r, bad
+	}
+	r.cur = f[3] == "cur"
+	// Only names that an import makes: a journal that somebody else wrote must
+	// not move other files.
+	if id, ours := importedID(name); !ours || id != r.id {
+		return r, bad
+	}
+	if r.name, err = ParseName(name); err != nil {
+		return r, bad
+	}
+	return r, nil
+}
+
+func escape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c <= ' ' || c >= 0x7f || c == '%' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+func unescape(s string) (string, bool) {
+	if !strings.Contains(s, "%") {
+		return s, s != ""
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+2 >= len(s) {
+			return "", false
+		}
+		c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+		if err != nil {
+			return "", false
+		}
+		b.WriteByte(byte(c))
+		i += 2
+	}
+	return b.String(), b.Len() > 0
+}
+
+// known is what is kept in memory of a message in the journal: 28 bytes.
+type known struct {
+	id    ID
+	place uint32 // placeSum of what the import made last
+	// line is the number of the journal's byte where its last record begins,
+	// cut to 40 bits; a journal of a terabyte is none.
+	lineHi uint8
+	_      [3]byte
+	lineLo uint32
+}
+
+func (k *known) line() int64 { return int64(k.lineHi)<<32 | int64(k.lineLo) }
+
+func (k *known) set(r *record, off int64) {
+	k.id, k.place, k.lineHi, k.lineLo = r.id, r.place(), uint8(off>>32), uint32(off)
+}
+
+// A journal is the open journal of one Maildir.
+type journal struct {
+	dir     *safefs.Dir
+	f       *os.File
+	opts    *Options
+	size    int64   // bytes that are good
+	done    []known // sorted by id
+	pending []record
+	group   uint64 // last group number used
+	fresh   bool   // made by this open
+	dirty   bool   // has lines that are not synced
+}
+
+// openJournal opens the journal in dir; a missing one is made when there is
+// something to write. It refuses a link, a FIFO and a file with more than one
+// name, which a user could have put there to make root write into it.
+func openJournal(dir *safefs.Dir, o *Options) (*journal, []qmailkit.Problem, error) {
+	j := &journal{dir: dir, opts: o}
+	f, err := dir.OpenWrite(JournalName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return j, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	j.f = f
+	probs, err := j.read()
+	if err != nil {
+		f.Close()
+		return nil, probs, err
+	}
+	return j, probs, nil
+}
+
+// create makes a journal of one line, whole or not at all.
+func (j *journal) create() error {
+	first := appendLine(nil, journalVersion)
+	err := j.dir.WriteFile(JournalName, safefs.Replacement{
+		Mode: j.opts.FileMode, Owner: j.opts.owner(), Undurable: true, Temp: "." + JournalName,
+	}, first)
+	if err != nil {
+		return err
+	}
+	if j.f, err = j.dir.OpenWrite(JournalName); err != nil {
+		return err
+	}
+	j.size = int64(len(first))
+	j.fresh = true
+	_, err = j.f.Seek(j.size, io.SeekStart)
+	return err
+}
+
+// read loads the journal and cuts a torn tail off.
+func (j *journal) read() ([]qmailkit.Problem, error) {
+	var probs []qmailkit.Problem
+	path := j.dir.Name() + "/" + JournalName
+	open := map[uint64][]openRecord{}
+	br := bufio.NewReaderSize(j.f, maxJournalLine)
+	off, lineNo := int64(0), 0
+	for {
+		line, err := br.ReadSlice('\n')
+		if err == io.EOF {
+			break // what stands there without a newline was torn off
+		}
+		if err != nil && err != bufio.ErrBufferFull {
+			return probs, err
+		}
+		lineNo++
+		here := off
+		off += int64(len(line))
+		text, ok := checkLine(line)
+		if err != nil {
+			ok = false
+			n, e := skipLine(br)
+			off += n
+			if e != nil {
+				break
+			}
+		}
+		var r record
+		switch {
+		case lineNo == 1:
+			if !ok || text != journalVersion {
+				return probs, &fs.PathError{Op: "read", Path: path, Err: errors.New("not a journal of a version known here")}
+			}
+			j.size = off
+			continue
+		case ok:
+			r, err = parseRecord(text)
+			ok = err == nil
+		}
+		if !ok {
+			probs = append(probs, qmailkit.Problem{Code: "maildir.journal-line", Severity: qmailkit.Warning, Path: path,
+				Line: lineNo, Offset: here, Err: errors.New("damaged line in the journal is left out")})
+			continue
+		}
+		j.size = off
+		j.take(r, here, open)
+	}
+	if j.size == 0 {
+		return probs, j.rewrite()
+	}
+	j.settle(open)
+	if err := j.f.Truncate(j.size); err != nil {
+		return probs, err
+	}
+	_, err := j.f.Seek(j.size, io.SeekStart)
+	return probs, err
+}
+
+// rewrite begins an empty file anew: its making was cut off.
+func (j *journal) rewrite() error {
+	if err := j.f.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := j.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return j.append(appendLine(nil, journalVersion))
+}
+
+// openRecord is an intent whose group is not known to be done.
+type openRecord struct {
+	r   record
+	off int64
+}
+
+func (j *journal) take(r record, off int64, open map[uint64][]openRecord) {
+	j.group = max(j.group, r.group)
+	switch r.kind {
+	case 'I':
+		open[r.group] = append(open[r.group], openRecord{r, off})
+	case 'A':
+		open[r.group] = slices.DeleteFunc(open[r.group], func(o openRecord) bool { return o.r.id == r.id })
+	case 'D':
+		for _, o := range open[r.group] {
+			j.add(&o.r, o.off)
+		}
+		delete(open, r.group)
+	case 'F':
+		j.add(&r, off)
+	}
+}
+
+func (j *journal) add(r *record, off int64) {
+	var k known
+	k.set(r, off)
+	j.done = append(j.done, k)
+}
+
+// settle sorts what is done, the last record of an ID winning, and keeps the
+// open intents for recovery.
+func (j *journal) settle(open map[uint64][]openRecord) {
+	slices.SortStableFunc(j.done, func(a, b known) int {
+		if c := bytes.Compare(a.id[:], b.id[:]); c != 0 {
+			return c
+		}
+		return int(min(max(b.line()-a.line(), -1), 1))
+	})
+	j.done = slices.CompactFunc(j.done, func(a, b known) bool { return a.id == b.id })
+	j.done = slices.Clip(j.done)
+	groups := make([]uint64, 0, len(open))
+	for g := range open {
+		groups = append(groups, g)
+	}
+	slices.Sort(groups)
+	for _, g := range groups {
+		for _, o := range open[g] {
+			j.pending = append(j.pending, o.r)
+		}
+	}
+}
+
+// checkLine takes the checksum off a line.
+func checkLine(line []byte) (string, bool) {
+	n := len(line) - 10 // blank, eight digits, newline
+	if n < 1 || line[n] != ' ' {
+		return "", false
+	}
+	sum, err := strconv.ParseUint(string(line[n+1:n+9]), 16, 32)
+	if err != nil || uint32(sum) != crc32.Checksum(line[:n], castagnoli) {
+		return "", false
+	}
+	return string(line[:n]), true
+}
+
+// skipLine reads to the end of a line that is too long to be ours.
+func skipLine(br *bufio.Reader) (n int64, err error) {
+	for {
+		b, err := br.ReadSlice('\n')
+		n += int64(len(b))
+		if err != bufio.ErrBufferFull {
+			return n, err
+		}
+	}
+}
+
+// find looks a message up among those that are done.
+func (j *journal) find(id ID) *known {
+	i, ok := slices.BinarySearchFunc(j.done, id, func(k known, id ID) int { return bytes.Compare(k.id[:], id[:]) })
+	if !ok {
+		return nil
+	}
+	return &j.done[i]
+}
+
+// recorded reads the record that k came from.
+func (j *journal) recorded(k *known) (record, error) {
+	buf := make([]byte, maxJournalLine)
+	n, err := j.f.ReadAt(buf, k.line())
+	if err != nil && err != io.EOF {
+		return record{}, err
+	}
+	line, _, ok := bytes.Cut(buf[:n], []byte("\n"))
+	if ok {
+		if text, good := checkLine(buf[:len(line)+1]); good {
+			r, err := parseRecord(text)
+			if err == nil && r.id == k.id {
+				return r, nil
+			}
+		}
+	}
+	return record{}, errors.New("maildir: journal changed while it was in use")
+}
+
+// append writes lines; sync makes them durable.
+func (j *journal) append(lines []byte) error {
+	if j.f == nil {
+		if err := j.create(); err != nil {
+			return err
+		}
+	}
+	if j.opts.hook != nil {
+		if err := j.opts.hook("write", JournalName); err != nil {
+			return err
+		}
+	}
+	n, err := j.f.Write(lines)
+	j.dirty = true
+	if err != nil {
+		return err
+	}
+	j.size += int64(n)
+	return nil
+}
+
+func (j *journal) sync() error {
+	if !j.dirty {
+		return nil
+	}
+	if j.opts.hook != nil {
+		if err := j.opts.hook("sync", JournalName); err != nil {
+			return err
+		}
+	}
+	if err := j.f.Sync(); err != nil {
+		return err
+	}
+	if j.fresh {
+		if err := j.dir.Sync(); err != nil {
+			return err
+		}
+		j.fresh = false
+	}
+	j.dirty = false
+	return nil
+}
+
+// synced notes that a sync of the whole file system covered the journal.
+func (j *journal) synced() { j.fresh, j.dirty = false, false }
+
+func (j *journal) close() error {
+	if j.f == nil {
+		return nil
+	}
+	return j.f.Close()
+}
+
+// reload reads the journal again after recovery has ended its intents.
+func (j *journal) reload() error {
+	j.done, j.pending = nil, nil
+	if _, err := j.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := j.read()
+	return err
+}

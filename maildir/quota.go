@@ -1,0 +1,145 @@
+package maildir
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/internal/safefs"
+)
+
+// QuotaName is the Maildir++ quota file, in the root of a Maildir only.
+const QuotaName = "maildirsize"
+
+// A Quota is what a Maildir may hold. Zero is no limit.
+type Quota struct {
+	Bytes    int64
+	Messages int64
+}
+
+// ParseQuota reads "1000S", "10C" or "1000S,10C" (Maildir++). Other parts are
+// left out, as its readers do.
+func ParseQuota(s string) Quota {
+	var q Quota
+	for part := range strings.SplitSeq(s, ",") {
+		if part == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(part[:len(part)-1], 10, 64)
+		if err != nil || n < 0 {
+			continue
+		}
+		switch part[len(part)-1] {
+		case 'S':
+			q.Bytes = n
+		case 'C':
+			q.Messages = n
+		}
+	}
+	return q
+}
+
+// String writes the size before the count; no limit at all is empty.
+func (q Quota) String() string {
+	switch {
+	case q.Bytes > 0 && q.Messages > 0:
+		return fmt.Sprintf("%dS,%dC", q.Bytes, q.Messages)
+	case q.Bytes > 0:
+		return fmt.Sprintf("%dS", q.Bytes)
+	case q.Messages > 0:
+		return fmt.Sprintf("%dC", q.Messages)
+	}
+	return ""
+}
+
+// Usage counts what a Maildir holds, as vdelivermail(8) and Courier do: new/
+// and cur/ of the INBOX and of every folder but .Trash; sizes from ",S=" where
+// it stands, names with the flag T left out.
+func (d *Dir) Usage(ctx context.Context) (bytes, messages int64, err error) {
+	add := func(f *Dir) error {
+		for e, err := range f.Messages(ctx) {
+			if errors.Is(err, qmailkit.ErrIncomplete) {
+				return err
+			}
+			if err != nil || e.Name.Flags().Has(Trashed) {
+				continue
+			}
+			n, ok := e.Name.Size()
+			if !ok {
+				fi, err := f.Stat(e)
+				if errors.Is(err, fs.ErrNotExist) {
+					continue // moved meanwhile
+				}
+				if err != nil {
+					return err
+				}
+				n = fi.Size
+			}
+			bytes += n
+			messages++
+		}
+		return nil
+	}
+	if err := add(d); err != nil {
+		return 0, 0, err
+	}
+	for name, err := range d.Folders(ctx) {
+		if errors.Is(err, qmailkit.ErrIncomplete) {
+			return 0, 0, err
+		}
+		if err != nil || name == ".Trash" {
+			continue
+		}
+		f, err := d.Folder(name)
+		if err != nil {
+			continue
+		}
+		err = add(f)
+		f.Close()
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return bytes, messages, nil
+}
+
+// RebuildQuota counts afresh and writes maildirsize: the limit as it is given,
+// then one line with the sums, as vpopmail leaves it. An empty limit, or
+// "NOQUOTA", removes the file. A file that would not change is left alone.
+func (d *Dir) RebuildQuota(ctx context.Context, limit string) error {
+	if limit == "" || limit == "NOQUOTA" {
+		err := d.root.Remove(QuotaName)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return errors.Join(err, d.root.Sync())
+	}
+	n, c, err := d.Usage(ctx)
+	if err != nil {
+		return err
+	}
+	text := fmt.Appendf(nil, "%s\n%d %d\n", limit, n, c)
+	old, err := d.root.ReadFile(QuotaName, maxSideFile)
+	if err == nil && bytes.Equal(old, text) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, safefs.ErrTooBig) {
+		return err
+	}
+	return d.root.WriteFile(QuotaName, d.sideFile(), text)
+}
+
+// QuotaLimit is the first line of maildirsize; empty where there is none.
+func (d *Dir) QuotaLimit() (string, error) {
+	b, err := d.root.ReadFile(QuotaName, maxSideFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return line, err
+}
