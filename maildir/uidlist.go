@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
-
-	"github.com/qmailkit/qmailkit"
 )
 
 // Names of the files that keep UIDs, one a folder.
