@@ -151,22 +151,24 @@ func (l *Lines) InsertText(line int, text string) error {
 
 // Remove takes away every value that equals value, as qmail compares them:
 // without regard to the case of ASCII letters. It returns how many there were.
-// Of a line that NULs split into several values only that value goes.
+// Of a line that NULs split into several values the others stay, as far as
+// they can stand there without it.
 func (l *Lines) Remove(value string) int {
 	removed := 0
 	l.edit(func(text string) (string, bool) {
-		if !hasValue(text, value) {
-			return text, true
-		}
-		var kept []string
-		for v := range valuesOf(text) {
-			if equalFold(v, value) {
-				removed++
-			} else if len(kept) > 0 || checkValue(v) == nil {
-				kept = append(kept, v)
+		before := text
+		for hasValue(text, value) {
+			var kept []string
+			for v := range valuesOf(text) {
+				if equalFold(v, value) {
+					removed++
+				} else if len(kept) > 0 || checkValue(v) == nil {
+					kept = append(kept, v)
+				}
 			}
+			text = strings.Join(kept, "\x00")
 		}
-		return strings.Join(kept, "\x00"), len(kept) > 0
+		return text, text != "" || before == ""
 	})
 	return removed
 }
