@@ -1,0 +1,187 @@
+package sendmail
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/qmailkit/qmailkit"
+)
+
+var (
+	queued    = setting{"mqueue-left", "queued messages", qmailkit.Error, nil, nil}
+	listMail  = setting{"lists-not-carried", "mailing lists", qmailkit.Error, nil, nil}
+	strayMail = setting{"spool-without-account", "mail", qmailkit.Error, nil, nil}
+)
+
+// queues reports messages in transit, by their control files qf, hf (held), Qf
+// (lost) and in queue groups (Sendmail Operations Guide, "The Mail Queue").
+// They are to be flushed, never converted.
+func (s *leftovers) queues() bool {
+	for _, dir := range []string{"var/spool/mqueue", "var/spool/clientmqueue", "usr/spool/mqueue"} {
+		at, _, err := s.host.lookup(dir)
+		if err != nil || s.files[at] {
+			continue
+		}
+		s.files[at] = true
+		n, err := s.queue(dir, 2)
+		if err != nil {
+			return s.yield(qmailkit.Problem{}, err) && false
+		}
+		if n > 0 && !s.report(at, &queued, "%d %s in the queue: run \"sendmail -q\" on the old host", n, plural(n, "message is", "messages are")) {
+			return false
+		}
+	}
+	return true
+}
+
+// queue counts the messages in a queue directory and the given number of levels
+// below it.
+func (s *leftovers) queue(dir string, levels int) (n int, err error) {
+	for e, err := range s.directory(dir) {
+		switch {
+		case err != nil:
+			return n, err
+		case e.Type.IsDir() && levels > 0:
+			below, err := s.queue(join(dir, e.Name), levels-1)
+			if n += below; err != nil {
+				return n, err
+			}
+		case e.Type.IsRegular() && len(e.Name) > 2 && e.Name[1] == 'f' && strings.IndexByte("qQhl", e.Name[0]) >= 0:
+			n++
+		}
+	}
+	return n, nil
+}
+
+// lists reports Mailman's lists, each a directory.
+func (s *leftovers) lists() bool {
+	for _, dir := range []string{"var/lib/mailman/lists", "usr/local/mailman/lists"} {
+		n := 0
+		for e, err := range s.directory(dir) {
+			if err != nil {
+				return s.yield(qmailkit.Problem{}, err) && false
+			}
+			if e.Type.IsDir() {
+				n++
+			}
+		}
+		if n > 0 && !s.report(dir, &listMail, "mailing lists: not carried, %d", n) {
+			return false
+		}
+	}
+	return true
+}
+
+// homes reports the files of users, and notes the names of all accounts.
+func (s *leftovers) homes() bool {
+	s.names = map[string]bool{}
+	seen := map[string]bool{}
+	for a, err := range s.host.Accounts(s.ctx) {
+		if errors.Is(err, qmailkit.ErrIncomplete) {
+			return s.yield(qmailkit.Problem{}, err) && false
+		}
+		if err != nil {
+			continue
+		}
+		s.names[strings.Clone(a.Name)] = true
+		home, err := s.host.home(a)
+		if err != nil || seen[home] {
+			continue
+		}
+		seen[home] = true
+		if !s.homeFiles(a, home) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *leftovers) homeFiles(a *Account, home string) bool {
+	looked := 0
+	for e, err := range s.host.tree.ReadDir(s.ctx, home) {
+		if cause := context.Cause(s.ctx); cause != nil {
+			return s.yield(qmailkit.Problem{}, qmailkit.Incomplete(cause)) && false
+		}
+		if looked++; err != nil || looked > s.host.opts.MaxEntries {
+			return true // Mailboxes reads the same directory, and says so
+		}
+		if !strings.HasPrefix(e.Name, ".") {
+			continue
+		}
+		for i := range homeFiles {
+			if homeFiles[i].named(e.Name) && !s.homeFile(a, join(home, e.Name), &homeFiles[i]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// named says whether a setting of a user has that file name.
+func (st *setting) named(name string) bool {
+	for _, p := range st.paths {
+		if prefix, open := strings.CutSuffix(p, "*"); p == name || open && strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// homeFile reports one file of a user.
+func (s *leftovers) homeFile(a *Account, path string, st *setting) bool {
+	if st.entry == nil {
+		return s.report(path, st, "%s of user %.80q: not carried", st.what, a.Name)
+	}
+	f, err := s.host.openOwned(path, a.UID)
+	if err != nil {
+		return s.report(path, st, "%s of user %.80q: not carried, and cannot be read: %w", st.what, a.Name, err)
+	}
+	return s.counted(path, f, st)
+}
+
+// strayMail reports what is in the spool directories and belongs to no account:
+// mail of removed users, or layouts that are not known here.
+func (s *leftovers) strayMail() bool {
+	for _, dir := range s.host.layout.Spools {
+		if !s.strayDir(dir, "", 2) {
+			return false
+		}
+	}
+	return true
+}
+
+// strayDir looks at the directory dir, which is below a spool directory as the
+// prefix tells.
+func (s *leftovers) strayDir(dir, prefix string, levels int) bool {
+	for e, err := range s.directory(dir) {
+		if err != nil {
+			return s.yield(qmailkit.Problem{}, err) && false
+		}
+		path := join(dir, e.Name)
+		user := e.Name
+		if e.Type.IsRegular() && !s.names[user] {
+			user = strings.TrimSuffix(user, ".lock")
+		}
+		known := s.names[user] && slices.Contains(spoolNames(user), prefix+user)
+		switch {
+		case passedOver(e.Name):
+		case e.Type.IsDir() && len(e.Name) <= 2 && levels > 0:
+			if !s.strayDir(path, prefix+e.Name+"/", levels-1) {
+				return false
+			}
+		case known:
+		case e.Type.IsDir():
+			if !s.report(path, &strayMail, "a directory that no account's mail is in") {
+				return false
+			}
+		default:
+			fi, err := s.host.tree.Lstat(path)
+			if err == nil && fi.Size > 0 && !s.report(path, &strayMail, "mail of no account, %d bytes, is not carried", fi.Size) {
+				return false
+			}
+		}
+	}
+	return true
+}
