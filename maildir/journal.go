@@ -212,6 +212,7 @@ type journal struct {
 	done    []known // sorted by id
 	pending []record
 	group   uint64 // last group number used
+	look    bool   // only looked at: nothing is mended
 	fresh   bool   // made by this open
 	dirty   bool   // has lines that are not synced
 }
@@ -302,10 +303,13 @@ func (j *journal) read() ([]qmailkit.Problem, error) {
 		j.size = off
 		j.take(r, here, open)
 	}
-	if j.size == 0 {
+	if j.size == 0 && !j.look {
 		return probs, j.rewrite()
 	}
 	j.settle(open)
+	if j.look {
+		return probs, nil
+	}
 	if err := j.f.Truncate(j.size); err != nil {
 		return probs, err
 	}
