@@ -1,0 +1,464 @@
+package mbox
+
+import "time"
+
+// This file knows the dates that From_ lines and header fields hold. It reads
+// three grammars: asctime and its kin ("Sat Jan  3 01:05:34 1996", with zones
+// before or after the year, without seconds, with two digits of year, with a
+// long month), RFC 822 ("Sun, 11 Nov 2007 06:58:35 +0200") and ISO 8601.
+
+// stamp is a date as it was found.
+type stamp struct {
+	start, end        int // bytes of it, without the blank before
+	year, month, day  int // year -1 where there is none
+	hour, min, sec    int
+	zoned             bool
+	offset            int // seconds east of UTC, where zoned
+	twelve, afternoon bool
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// isSpace is the white space of the C locale.
+func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func isAlpha(c byte) bool { c |= 0x20; return c >= 'a' && c <= 'z' }
+
+// findDate finds the first date in b that white space stands before, at from
+// or later. more is what follows it.
+func findDate(b []byte, from int) (d stamp, more []byte, ok bool) {
+	for i := from; i+1 < len(b); i++ {
+		if !isSpace(b[i]) || !mayBegin(b[i+1]) {
+			continue
+		}
+		if d, ok := dateAt(b, i+1); ok {
+			return d, b[d.end:], true
+		}
+	}
+	return stamp{}, nil, false
+}
+
+// mayBegin says whether a date can begin with c: a digit or the first letter of
+// a weekday or month.
+func mayBegin(c byte) bool {
+	if isDigit(c) {
+		return true
+	}
+	switch c | 0x20 {
+	case 'm', 't', 'w', 'f', 's', 'j', 'a', 'o', 'n', 'd':
+		return true
+	}
+	return false
+}
+
+func dateAt(b []byte, i int) (stamp, bool) {
+	p := dateParser{b: b}
+	p.d.start = i
+	at := i
+	if end, ok := p.weekday(i); ok {
+		at = end
+	}
+	for _, at := range [2]int{at, i} {
+		if p.asctime(at) || p.rfc822(at) {
+			return p.d, true
+		}
+		if at == i {
+			break
+		}
+	}
+	if p.iso(i) {
+		return p.d, true
+	}
+	return stamp{}, false
+}
+
+// dateParser reads one date; each method takes the place where its part begins.
+type dateParser struct {
+	b []byte
+	d stamp
+}
+
+const (
+	weekdayNames = "montuewedthufrisatsun"
+	monthNames   = "janfebmaraprmayjunjulaugsepoctnovdec"
+)
+
+// name reads one of the three-letter names and up to six letters more.
+func (p *dateParser) name(names string, i int) (index, end int, ok bool) {
+	if i+3 > len(p.b) {
+		return 0, 0, false
+	}
+	a, b, c := p.b[i]|0x20, p.b[i+1]|0x20, p.b[i+2]|0x20
+	for k := 0; k < len(names); k += 3 {
+		if names[k] == a && names[k+1] == b && names[k+2] == c {
+			end = i + 3
+			for n := 0; n < 6 && end < len(p.b) && isAlpha(p.b[end]); n++ {
+				end++
+			}
+			return k / 3, end, true
+		}
+	}
+	return 0, 0, false
+}
+
+func (p *dateParser) spaces(i int) (int, bool) {
+	j := i
+	for j < len(p.b) && p.b[j] == ' ' {
+		j++
+	}
+	return j, j > i
+}
+
+// number reads min to max digits.
+func (p *dateParser) number(i, min, max int) (v, end int, ok bool) {
+	end = i
+	for end < len(p.b) && end-i < max && isDigit(p.b[end]) {
+		v = v*10 + int(p.b[end]-'0')
+		end++
+	}
+	return v, end, end-i >= min
+}
+
+func (p *dateParser) byteAt(i int, c byte) bool { return i < len(p.b) && p.b[i] == c }
+
+// weekday reads "Mon " or "Monday, ".
+func (p *dateParser) weekday(i int) (int, bool) {
+	_, end, ok := p.name(weekdayNames, i)
+	if !ok {
+		return 0, false
+	}
+	if p.byteAt(end, ',') {
+		end++
+	}
+	return p.spaces(end)
+}
+
+// asctime reads "Jan  3 01:05:34 1996" with all its variations.
+func (p *dateParser) asctime(i int) bool {
+	month, i, ok := p.name(monthNames, i)
+	if !ok {
+		return false
+	}
+	if i, ok = p.spaces(i); !ok {
+		return false
+	}
+	day, i, ok := p.number(i, 1, 2)
+	if !ok {
+		return false
+	}
+	if p.byteAt(i, ',') {
+		i++
+	}
+	if i, ok = p.spaces(i); !ok {
+		return false
+	}
+	year := -1
+	if v, end, ok := p.number(i, 4, 4); ok {
+		if j, ok := p.spaces(end); ok {
+			year, i = v, j
+		}
+	}
+	i, ok = p.clock(i)
+	if !ok {
+		return false
+	}
+	p.d.zoned = false
+	i = p.zones(i, year >= 0)
+	if j, ok := p.spaces(i); ok {
+		if v, end, ok := p.number(j, 4, 4); ok {
+			year, i = v, end
+		} else if v, end, ok := p.number(j, 2, 2); ok {
+			year, i = century(v), end
+		}
+	}
+	i = p.zones(i, year >= 0)
+	p.set(year, month+1, day, i)
+	return true
+}
+
+// rfc822 reads "11 Nov 2007 06:58:35 +0200".
+func (p *dateParser) rfc822(i int) bool {
+	day, i, ok := p.number(i, 1, 2)
+	if !ok || !p.byteAt(i, ' ') && !p.byteAt(i, '-') {
+		return false
+	}
+	month, i, ok := p.name(monthNames, i+1)
+	if !ok || !p.byteAt(i, ' ') && !p.byteAt(i, '-') {
+		return false
+	}
+	i++
+	year, end, ok := p.number(i, 4, 4)
+	if !ok {
+		if year, end, ok = p.number(i, 2, 2); !ok {
+			return false
+		}
+		year = century(year)
+	}
+	if i, ok = p.spaces(end); !ok {
+		return false
+	}
+	if i, ok = p.clock(i); !ok {
+		return false
+	}
+	p.d.zoned = false
+	p.set(year, month+1, day, p.zones(i, true))
+	return true
+}
+
+// iso reads "2007-11-11T06:58:35+02:00".
+func (p *dateParser) iso(i int) bool {
+	year, i, ok := p.number(i, 4, 4)
+	if !ok || !p.byteAt(i, '-') {
+		return false
+	}
+	month, i, ok := p.number(i+1, 2, 2)
+	if !ok || !p.byteAt(i, '-') {
+		return false
+	}
+	day, i, ok := p.number(i+1, 2, 2)
+	if !ok || i >= len(p.b) || p.b[i] != ' ' && p.b[i]|0x20 != 't' {
+		return false
+	}
+	if _, end, ok := p.number(i+1, 2, 2); !ok || !p.byteAt(end, ':') {
+		return false
+	}
+	i, ok = p.clock24(i + 1)
+	if !ok {
+		return false
+	}
+	p.d.zoned = false
+	if i < len(p.b) && p.b[i]|0x20 == 'z' {
+		p.d.zoned, p.d.offset = true, 0
+		i++
+	} else {
+		j := i
+		if p.byteAt(j, ' ') {
+			j++
+		}
+		if off, end, ok := p.numericZone(j, true); ok {
+			p.d.zoned, p.d.offset = true, off
+			i = end
+		}
+	}
+	p.set(year, month, day, i)
+	return true
+}
+
+// clock reads "1:05", "01:05:34.5" or "01:05 PM".
+func (p *dateParser) clock(i int) (int, bool) {
+	i, ok := p.clock24(i)
+	if !ok {
+		return 0, false
+	}
+	j := i
+	if p.byteAt(j, ' ') {
+		j++
+	}
+	if j+1 < len(p.b) && p.b[j+1]|0x20 == 'm' {
+		switch p.b[j] | 0x20 {
+		case 'a', 'p':
+			p.d.twelve, p.d.afternoon = true, p.b[j]|0x20 == 'p'
+			i = j + 2
+		}
+	}
+	return i, true
+}
+
+func (p *dateParser) clock24(i int) (int, bool) {
+	hour, i, ok := p.number(i, 1, 2)
+	if !ok || !p.byteAt(i, ':') {
+		return 0, false
+	}
+	min, i, ok := p.number(i+1, 2, 2)
+	if !ok {
+		return 0, false
+	}
+	sec := 0
+	if p.byteAt(i, ':') {
+		if v, end, ok := p.number(i+1, 2, 2); ok {
+			sec, i = v, end
+			if p.byteAt(i, '.') && i+1 < len(p.b) && isDigit(p.b[i+1]) {
+				for i++; i < len(p.b) && isDigit(p.b[i]); i++ {
+				}
+			}
+		}
+	}
+	p.d.hour, p.d.min, p.d.sec, p.d.twelve, p.d.afternoon = hour, min, sec, false, false
+	return i, true
+}
+
+// zones reads up to two zones, " +0100" or " MET DST" or " (CET)". A word that
+// goes on after six letters is no zone but text, which a full date may have
+// behind it; without a year it makes the whole no date, as its caller will see
+// from what is left.
+func (p *dateParser) zones(i int, dated bool) int {
+	for range 2 {
+		j, ok := p.spaces(i)
+		if !ok || j >= len(p.b) {
+			return i
+		}
+		off, known, end, ok := p.zone(j)
+		if !ok {
+			return i
+		}
+		if dated && end < len(p.b) && !isBlank(p.b[end]) && isAlpha(p.b[end-1]) {
+			return i
+		}
+		if known && !p.d.zoned {
+			p.d.zoned, p.d.offset = true, off
+		}
+		i = end
+	}
+	return i
+}
+
+func (p *dateParser) zone(i int) (offset int, known bool, end int, ok bool) {
+	switch c := p.b[i]; {
+	case c == '+' || c == '-':
+		off, end, ok := p.numericZone(i, false)
+		return off, ok, end, ok
+	case c == '(':
+		end := p.letters(i + 1)
+		if end == i+1 || !p.byteAt(end, ')') {
+			return 0, false, 0, false
+		}
+		off, known := zoneOffset(p.b[i+1:end], false)
+		return off, known, end + 1, true
+	case isAlpha(c):
+		end := p.letters(i)
+		dst := end+4 <= len(p.b) && p.b[end] == ' ' && string(lower3(p.b[end+1:])) == "dst"
+		off, known := zoneOffset(p.b[i:end], dst)
+		if dst {
+			end += 4
+		}
+		return off, known, end, true
+	}
+	return 0, false, 0, false
+}
+
+func lower3(b []byte) []byte { return []byte{b[0] | 0x20, b[1] | 0x20, b[2] | 0x20} }
+
+// letters ends after at most six letters.
+func (p *dateParser) letters(i int) int {
+	for n := 0; n < 6 && i < len(p.b) && isAlpha(p.b[i]); n++ {
+		i++
+	}
+	return i
+}
+
+// numericZone reads "+0200" or "+02:00".
+func (p *dateParser) numericZone(i int, isoSign bool) (offset, end int, ok bool) {
+	if i >= len(p.b) || p.b[i] != '+' && p.b[i] != '-' {
+		return 0, 0, false
+	}
+	h, end, ok := p.number(i+1, 2, 2)
+	if !ok {
+		return 0, 0, false
+	}
+	if p.byteAt(end, ':') {
+		end++
+	}
+	m, end, ok := p.number(end, 2, 2)
+	if !ok {
+		return 0, 0, false
+	}
+	offset = (h*60 + m) * 60
+	if p.b[i] == '-' {
+		offset = -offset
+	}
+	return offset, end, true
+}
+
+func (p *dateParser) set(year, month, day, end int) {
+	p.d.year, p.d.month, p.d.day, p.d.end = year, month, day, end
+}
+
+// century completes a year of two digits: below 70 it is 20xx.
+func century(y int) int {
+	if y < 70 {
+		return 2000 + y
+	}
+	return 1900 + y
+}
+
+// time turns the stamp into a time; ok is false where a part is missing or out
+// of range.
+func (d *stamp) time(loc *time.Location) (time.Time, bool) {
+	hour := d.hour
+	if d.twelve {
+		if hour < 1 || hour > 12 {
+			return time.Time{}, false
+		}
+		hour %= 12
+		if d.afternoon {
+			hour += 12
+		}
+	}
+	if d.year < 0 || d.month < 1 || d.month > 12 || d.day < 1 || hour > 23 || d.min > 59 || d.sec > 60 {
+		return time.Time{}, false
+	}
+	if d.day > time.Date(d.year, time.Month(d.month)+1, 0, 0, 0, 0, 0, time.UTC).Day() {
+		return time.Time{}, false
+	}
+	if d.zoned {
+		t := time.Date(d.year, time.Month(d.month), d.day, hour, d.min, d.sec, 0, time.UTC)
+		return t.Add(-time.Duration(d.offset) * time.Second), true
+	}
+	return time.Date(d.year, time.Month(d.month), d.day, hour, d.min, d.sec, 0, loc), true
+}
+
+// zoneOffset knows the zone names that were seen in old mail; for the names
+// with several meanings it takes that of RFC 822 and of Europe.
+func zoneOffset(name []byte, dst bool) (seconds int, known bool) {
+	var up [6]byte
+	for i, c := range name {
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		up[i] = c
+	}
+	hours, ok := 0.0, true
+	switch string(up[:len(name)]) {
+	case "UT", "UTC", "GMT", "Z", "WET":
+	case "WETDST", "WEST", "BST", "CET", "MET", "MEZ":
+		hours = 1
+	case "CEST", "MEST", "METDST", "MESZ", "EET", "SAST":
+		hours = 2
+	case "EEST", "EETDST", "MSK":
+		hours = 3
+	case "MSD":
+		hours = 4
+	case "IST":
+		hours = 5.5
+	case "SGT", "HKT":
+		hours = 8
+	case "JST", "KST":
+		hours = 9
+	case "AEST":
+		hours = 10
+	case "AEDT":
+		hours = 11
+	case "NZST":
+		hours = 12
+	case "NZDT":
+		hours = 13
+	case "EDT":
+		hours = -4
+	case "EST", "CDT":
+		hours = -5
+	case "CST", "MDT":
+		hours = -6
+	case "MST", "PDT":
+		hours = -7
+	case "PST":
+		hours = -8
+	default:
+		ok = false
+	}
+	if dst {
+		hours++
+	}
+	return int(hours * 3600), ok
+}

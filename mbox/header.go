@@ -1,0 +1,497 @@
+package mbox
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Flags is the state of a message, gathered from the headers that mail
+// programs keep it in.
+type Flags uint16
+
+const (
+	Read      Flags = 1 << iota // Status: R; X-Mozilla-Status 0001; X-Evolution 10
+	Old                         // Status: O: seen by a mail program, so not recent
+	Answered                    // X-Status: A; Status: r; X-Mozilla-Status 0002; X-Evolution 01
+	Flagged                     // X-Status: F; X-Mozilla-Status 0004; X-Evolution 08
+	Draft                       // X-Status: T; X-Evolution 04
+	Deleted                     // X-Status or Status: D; X-Mozilla-Status 0008; X-Evolution 02
+	Forwarded                   // X-Mozilla-Status 1000
+)
+
+// maildirLetters pairs the flags with those of Maildir, in ASCII order.
+var maildirLetters = [...]struct {
+	flag   Flags
+	letter byte
+}{{Draft, 'D'}, {Flagged, 'F'}, {Forwarded, 'P'}, {Answered, 'R'}, {Read, 'S'}, {Deleted, 'T'}}
+
+// Letters returns the Maildir letters of the flags, "DFPRST", in this order.
+// Old has none: it says only that the message belongs into cur/.
+func (f Flags) Letters() string {
+	var b [len(maildirLetters)]byte
+	n := 0
+	for _, m := range maildirLetters {
+		if f&m.flag != 0 {
+			b[n] = m.letter
+			n++
+		}
+	}
+	return string(b[:n])
+}
+
+// A Header describes one message of a mailbox.
+type Header struct {
+	Index      int   // from 0; the pseudo message counts
+	Line       int64 // line of the From_ line, from 1; 0 with BoundariesOnly
+	FromOffset int64 // where the From_ line begins
+	// Offset and Length are the message as stored: what follows the From_
+	// line, without the one blank line before the next. A Reader does not
+	// know the Length before it has read the message to its end; until then
+	// it is -1.
+	Offset, Length int64
+	// ByLength says that a Content-Length found the end.
+	ByLength bool
+
+	From     FromLine
+	State    Flags
+	Keywords []string // X-Keywords, parted at blanks
+	UID      uint32   // X-UID; 0 where there is none
+	UIDL     string   // X-UIDL
+	// Pseudo marks the message in which the UW tools (c-client, pine) keep the
+	// folder's data. It is the first or none, and must not be delivered.
+	Pseudo bool
+	// Base is what X-IMAPbase or X-IMAP says of the folder, or nil.
+	Base *IMAPBase
+
+	arrival    time.Time // from Received or Date, looked for only where From has no date
+	hasArrival bool
+}
+
+// IMAPBase is the folder's state for IMAP, kept in its first message.
+type IMAPBase struct {
+	UIDValidity uint32
+	LastUID     uint32
+	Keywords    []string
+}
+
+// Letters returns the Maildir letters of State.
+func (h *Header) Letters() string { return h.State.Letters() }
+
+// Cur says whether the message belongs into a Maildir's cur/: a mail program
+// has seen it, or it has a flag. Else it is new.
+func (h *Header) Cur() bool { return h.State != 0 }
+
+// Arrival is when the message came: the date of the From_ line, which is when
+// it was delivered and what IMAP calls INTERNALDATE; else that of the first
+// Received header; else of Date. ok is false where none can be read.
+func (h *Header) Arrival() (t time.Time, ok bool) {
+	if h.From.HasDate {
+		return h.From.Date, true
+	}
+	return h.arrival, h.hasArrival
+}
+
+const (
+	// maxHeader is how much of a message's header is searched for its state.
+	maxHeader = 1 << 20
+	// maxField bounds an unfolded header field.
+	maxField = 64 << 10
+	// maxBoundary bounds the boundary of a multipart; RFC 2046 allows 70.
+	maxBoundary = 1000
+	// maxKeywords bounds the keywords of a message.
+	maxKeywords = 1000
+)
+
+// fields gathers from the lines of a header what the split and the Header
+// need. It is reused from message to message.
+type fields struct {
+	h     *Header // nil: only what the split needs
+	loc   *time.Location
+	first bool // this is the first message
+
+	length    int64 // Content-Length, -1 if there is none
+	lengthBad bool  // it does not fit
+	boundary  []byte
+	name      fieldName // field being unfolded
+	value     []byte
+	received  bool
+	date      time.Time // of Date
+	hasDate   bool
+}
+
+type fieldName uint8
+
+const (
+	noField fieldName = iota
+	contentType
+	status
+	xStatus
+	xKeywords
+	xUID
+	xUIDL
+	xIMAP
+	xIMAPbase
+	xMozillaStatus
+	xEvolution
+	subject
+	received
+	dateField
+)
+
+func (f *fields) reset(h *Header, loc *time.Location, first bool) {
+	*f = fields{h: h, loc: loc, first: first, length: -1, value: f.value[:0], boundary: f.boundary[:0]}
+}
+
+// line takes the next physical line. stateful is false past maxHeader.
+func (f *fields) line(line []byte, stateful bool) {
+	if isBlank(line[0]) {
+		if f.name != noField && len(f.value)+len(line) < maxField {
+			f.value = append(f.value, ' ')
+			f.value = append(f.value, trimLeft(line)...)
+		}
+		return
+	}
+	f.flush()
+	switch line[0] | 0x20 {
+	case 'c':
+		f.content(line)
+	case 's', 'x', 'r', 'd':
+		if stateful && f.h != nil {
+			f.state(line)
+		}
+	}
+}
+
+func trimLeft(b []byte) []byte {
+	for len(b) > 0 && isBlank(b[0]) {
+		b = b[1:]
+	}
+	return b
+}
+
+// hasName says whether line is the field name, in lower case and with its
+// colon; blanks before the colon are let through. It returns what follows.
+func hasName(line []byte, name string) ([]byte, bool) {
+	n := len(name) - 1
+	if len(line) <= n || line[n] != ':' && !isBlank(line[n]) {
+		return nil, false
+	}
+	for i := range n {
+		c := line[i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != name[i] {
+			return nil, false
+		}
+	}
+	rest := trimLeft(line[n:])
+	if len(rest) == 0 || rest[0] != ':' {
+		return nil, false
+	}
+	return rest[1:], true
+}
+
+// content looks for the two fields that the split depends on. Here the name
+// must be exact, as in the rule.
+func (f *fields) content(line []byte) {
+	if len(line) < 13 || line[7] != '-' {
+		return
+	}
+	if f.length < 0 && !f.lengthBad {
+		if v, ok := hasName(line, "content-length:"); ok && line[14] == ':' {
+			f.contentLength(v)
+			return
+		}
+	}
+	if len(f.boundary) == 0 {
+		if v, ok := hasName(line, "content-type:"); ok && line[12] == ':' {
+			f.begin(contentType, v)
+		}
+	}
+}
+
+// contentLength takes the first value that is decimal; one too large to be
+// true is remembered, so that no later one is believed.
+func (f *fields) contentLength(v []byte) {
+	v = bytes.TrimRight(trimLeft(v), " \t")
+	if len(v) == 0 {
+		return
+	}
+	var n int64
+	for _, c := range v {
+		if !isDigit(c) {
+			return
+		}
+		if n < 1<<59 {
+			n = n*10 + int64(c-'0')
+		}
+	}
+	if n >= 1<<59 {
+		f.lengthBad = true
+		return
+	}
+	f.length = n
+}
+
+// begin starts a field whose value may go on in folded lines.
+func (f *fields) begin(name fieldName, value []byte) {
+	f.name = name
+	f.value = append(f.value[:0], value[:min(len(value), maxField)]...)
+}
+
+// stateNames are the fields of interest, after their first letter.
+var stateNames = [...]struct {
+	name string
+	id   fieldName
+}{
+	{"status:", status}, {"subject:", subject}, {"received:", received}, {"date:", dateField},
+	{"x-status:", xStatus}, {"x-keywords:", xKeywords}, {"x-uid:", xUID}, {"x-uidl:", xUIDL},
+	{"x-imap:", xIMAP}, {"x-imapbase:", xIMAPbase}, {"x-mozilla-status:", xMozillaStatus},
+	{"x-evolution:", xEvolution},
+}
+
+func (f *fields) state(line []byte) {
+	for i := range stateNames {
+		n := &stateNames[i]
+		if n.name[0] != line[0]|0x20 || len(line) < len(n.name) || line[2]|0x20 != n.name[2] {
+			continue
+		}
+		v, ok := hasName(line, n.name)
+		if !ok {
+			continue
+		}
+		switch n.id {
+		case subject:
+			ok = f.first
+		case received:
+			ok = !f.h.From.HasDate && !f.received
+		case dateField:
+			ok = !f.h.From.HasDate && !f.hasDate
+		}
+		if ok {
+			f.begin(n.id, v)
+		}
+		return
+	}
+}
+
+// flush takes in the field that has come to its end.
+func (f *fields) flush() {
+	if f.name == noField {
+		return
+	}
+	v, h := f.value, f.h
+	switch f.name {
+	case contentType:
+		f.boundary = append(f.boundary, findBoundary(v)...)
+	case status:
+		h.State |= lettersOf(v, statusLetters)
+	case xStatus:
+		h.State |= lettersOf(v, xStatusLetters)
+	case xMozillaStatus:
+		h.State |= bitsOf(trimSpace(v), mozillaBits)
+	case xEvolution:
+		if i := bytes.LastIndexByte(v, '-'); i >= 0 {
+			h.State |= bitsOf(trimSpace(v[i+1:]), evolutionBits)
+		}
+	case xKeywords:
+		h.Keywords = keywords(h.Keywords, v)
+	case xUID:
+		h.UID, _ = parseUint32(trimSpace(v))
+	case xUIDL:
+		h.UIDL = string(trimSpace(v))
+	case xIMAP, xIMAPbase:
+		f.imapBase(v)
+	case subject:
+		h.Pseudo = h.Pseudo || string(trimSpace(v)) == pseudoSubject
+	case received:
+		f.receivedDate(v)
+	case dateField:
+		if t, ok := fieldDate(v, f.loc); ok {
+			f.date, f.hasDate = t, true
+		}
+	}
+	f.name = noField
+}
+
+// finish is called at the end of the header.
+func (f *fields) finish() {
+	f.flush()
+	if f.h != nil && !f.h.hasArrival && f.hasDate {
+		f.h.arrival, f.h.hasArrival = f.date, true
+	}
+}
+
+// pseudoSubject is what the c-client library gives its message.
+const pseudoSubject = "DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA"
+
+// imapBase reads "uidvalidity lastuid keyword ...". As X-IMAP it makes the
+// message a pseudo one. Only the first message may carry it.
+func (f *fields) imapBase(v []byte) {
+	if !f.first {
+		return
+	}
+	words := strings.Fields(string(v))
+	if len(words) < 2 {
+		return
+	}
+	validity, ok1 := parseUint32([]byte(words[0]))
+	last, ok2 := parseUint32([]byte(words[1]))
+	if !ok1 || !ok2 {
+		return
+	}
+	base := &IMAPBase{UIDValidity: validity, LastUID: last}
+	if n := min(len(words), maxKeywords); n > 2 {
+		base.Keywords = words[2:n]
+	}
+	f.h.Base = base
+	f.h.Pseudo = f.h.Pseudo || f.name == xIMAP
+}
+
+// receivedDate takes the date behind the last semicolon (RFC 5321, 4.4).
+func (f *fields) receivedDate(v []byte) {
+	f.received = true
+	if i := bytes.LastIndexByte(v, ';'); i >= 0 {
+		f.h.arrival, f.h.hasArrival = fieldDate(v[i+1:], f.loc)
+	}
+}
+
+func fieldDate(v []byte, loc *time.Location) (time.Time, bool) {
+	d, _, ok := findDate(append([]byte{' '}, v...), 0)
+	if !ok {
+		return time.Time{}, false
+	}
+	return d.time(loc)
+}
+
+func statusLetters(c byte) Flags {
+	switch c {
+	case 'R':
+		return Read
+	case 'O':
+		return Old
+	case 'D':
+		return Deleted
+	case 'r':
+		return Answered
+	}
+	return 0
+}
+
+func xStatusLetters(c byte) Flags {
+	switch c {
+	case 'R':
+		return Read
+	case 'A':
+		return Answered
+	case 'F':
+		return Flagged
+	case 'T':
+		return Draft
+	case 'D':
+		return Deleted
+	}
+	return 0
+}
+
+func lettersOf(v []byte, flag func(byte) Flags) (all Flags) {
+	for _, c := range v {
+		all |= flag(c)
+	}
+	return all
+}
+
+type bitFlag struct {
+	bit  uint64
+	flag Flags
+}
+
+var (
+	mozillaBits   = []bitFlag{{1, Read}, {2, Answered}, {4, Flagged}, {8, Deleted}, {0x1000, Forwarded}}
+	evolutionBits = []bitFlag{{1, Answered}, {2, Deleted}, {4, Draft}, {8, Flagged}, {0x10, Read}}
+)
+
+func bitsOf(hex []byte, table []bitFlag) (all Flags) {
+	n, err := strconv.ParseUint(string(hex[:min(len(hex), 16)]), 16, 64)
+	if err != nil {
+		return 0
+	}
+	for _, t := range table {
+		if n&t.bit != 0 {
+			all |= t.flag
+		}
+	}
+	return all
+}
+
+func parseUint32(b []byte) (uint32, bool) {
+	n, err := strconv.ParseUint(string(b[:min(len(b), 32)]), 10, 32)
+	return uint32(n), err == nil
+}
+
+func keywords(have []string, v []byte) []string {
+	for _, k := range bytes.Fields(v) {
+		if len(have) >= maxKeywords {
+			break
+		}
+		have = append(have, string(k))
+	}
+	return have
+}
+
+// findBoundary returns the boundary that an unfolded Content-Type declares if
+// its type is multipart.
+func findBoundary(v []byte) []byte {
+	v = trimLeft(v)
+	const multipart = "multipart/"
+	if len(v) < len(multipart) || !bytes.EqualFold(v[:len(multipart)], []byte(multipart)) {
+		return nil
+	}
+	for {
+		i := bytes.IndexByte(v, ';')
+		if i < 0 {
+			return nil
+		}
+		v = v[i+1:]
+		rest, ok := cutParameter(v)
+		if !ok {
+			continue
+		}
+		var b []byte
+		if len(rest) > 0 && rest[0] == '"' {
+			end := bytes.IndexAny(rest[1:], "\"\r\n")
+			if end > 0 && rest[1+end] == '"' {
+				b = rest[1 : 1+end]
+			}
+		} else {
+			end := 0
+			for end < len(rest) && !isSpace(rest[end]) && rest[end] != ';' && rest[end] != '"' {
+				end++
+			}
+			b = rest[:end]
+		}
+		if len(b) > maxBoundary {
+			return nil
+		}
+		if len(b) > 0 {
+			return b
+		}
+	}
+}
+
+// cutParameter takes "boundary =" off the start of v.
+func cutParameter(v []byte) ([]byte, bool) {
+	const name = "boundary"
+	v = trimLeft(v)
+	if len(v) < len(name) || !bytes.EqualFold(v[:len(name)], []byte(name)) {
+		return nil, false
+	}
+	v = trimLeft(v[len(name):])
+	if len(v) == 0 || v[0] != '=' {
+		return nil, false
+	}
+	return trimLeft(v[1:]), true
+}

@@ -1,0 +1,506 @@
+package mbox
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math"
+
+	"github.com/qmailkit/qmailkit"
+)
+
+func indexLF(b []byte) int { return bytes.IndexByte(b, '\n') }
+
+type phase uint8
+
+const (
+	inFile     phase = iota // before the first message
+	inFromLine              // in a From_ line longer than maxLine
+	inHeader
+	inLongLine // in a header line longer than maxLine
+	inBody
+	atEnd // the message's end is known
+)
+
+// A splitter finds the messages in a window. Both forms of reading are loops
+// around its step, so they cannot differ in what they find.
+type splitter struct {
+	w     window
+	opt   Options
+	style shape
+	problems
+
+	phase phase
+	pos   int64 // everything before has been looked at
+	// hold is the first byte that the caller still wants; math.MaxInt64 for none.
+	hold int64
+
+	// The current message.
+	h       *Header
+	f       fields
+	msg     int64 // where it begins
+	body    int64 // where its body begins
+	msgEnd  int64 // without the blank line; set atEnd
+	next    int64 // where the next From_ line or the end of the file is; set atEnd
+	part    openPart
+	pending *Header // to be filled by f; h, or nil with BoundariesOnly
+	long    bool    // the header went past maxHeader
+
+	count   int
+	line    int64 // number of the line that holds byte counted
+	counted int64
+	wasted  int64 // bytes looked ahead in vain
+}
+
+func newSplitter(w window, opts *Options) *splitter {
+	return &splitter{w: w, opt: opts.orDefault(), hold: math.MaxInt64, line: 1}
+}
+
+// fail puts the place into an error that ends the reading.
+func (s *splitter) fail(off int64, err error) error {
+	return &ParseError{Offset: off, Err: err}
+}
+
+// ioError is fail for what reading brought up.
+func (s *splitter) ioError(err error) error { return s.fail(s.w.end(), err) }
+
+// start finds the first From_ line. It returns io.EOF for an empty file.
+func (s *splitter) start(ctx context.Context) error {
+	if err := s.w.need(3); err != nil {
+		return s.ioError(err)
+	}
+	if bytes.HasPrefix(s.w.buf, []byte("\xef\xbb\xbf")) {
+		s.pos = 3
+		s.add("mbox.bom", qmailkit.Info, 1, 0, "the file begins with a byte order mark")
+	}
+	blanks := s.pos
+	for {
+		s.w.keep = s.pos
+		if err := s.w.need(s.pos + 2); err != nil {
+			return s.ioError(err)
+		}
+		n := blankAt(s.w.from(s.pos))
+		if n == 0 {
+			break
+		}
+		s.pos += int64(n)
+	}
+	if s.pos > blanks {
+		s.add("mbox.leading-blank", qmailkit.Info, 1, blanks, "blank lines before the first From_ line")
+	}
+	if s.w.eof && s.pos >= s.w.end() {
+		return io.EOF
+	}
+	if err := s.countTo(s.pos); err != nil {
+		return err
+	}
+	line, _, err := s.w.line(s.pos)
+	if err != nil {
+		return s.ioError(err)
+	}
+	if bytes.HasPrefix(line, fromPrefix) && bytes.IndexByte(bytes.TrimRight(line, "\r"), '\r') < 0 {
+		s.style, _ = shapeOf(line)
+		if len(line) >= maxLine {
+			s.style = prose
+		}
+		return nil
+	}
+	if s.opt.SkipPrologue {
+		return s.skipPrologue(ctx)
+	}
+	what := notMbox("no From_ line at the start")
+	if bytes.HasPrefix(line, fromPrefix) {
+		what = notMbox("lines end in CR alone")
+	}
+	return &ParseError{Line: s.line, Offset: s.pos, Err: what}
+}
+
+// notMbox is ErrNotMbox with a reason.
+type notMbox string
+
+func (e notMbox) Error() string        { return ErrNotMbox.Error() + ": " + string(e) }
+func (e notMbox) Is(target error) bool { return target == ErrNotMbox }
+
+// skipPrologue goes to the first line that would be a separator in a mailbox
+// of its own style.
+func (s *splitter) skipPrologue(ctx context.Context) error {
+	begin := s.pos
+	for {
+		p, err := s.nextCandidate(ctx)
+		if err != nil {
+			return err
+		}
+		if p < 0 {
+			return s.fail(begin, notMbox("no separator in the file"))
+		}
+		line, next, err := s.w.line(p)
+		if err != nil {
+			return s.ioError(err)
+		}
+		if next < 0 || bytes.IndexByte(line, '\r') >= 0 {
+			continue
+		}
+		s.style, _ = shapeOf(line)
+		s.msg = begin
+		ok, err := s.isSeparator(p)
+		if err != nil {
+			return err
+		}
+		if ok {
+			if err := s.countTo(p); err != nil {
+				return err
+			}
+			s.pos = p
+			s.add("mbox.prologue", qmailkit.Warning, s.line, begin, "%d bytes before the first From_ line were skipped", p-begin)
+			return nil
+		}
+	}
+}
+
+// nextCandidate searches from pos for a line that begins "From " and moves pos
+// behind its start. It returns -1 at the end of the file.
+func (s *splitter) nextCandidate(ctx context.Context) (int64, error) {
+	for {
+		p := s.findCandidate()
+		if p >= 0 {
+			return p, nil
+		}
+		if err := s.countTo(s.pos); err != nil {
+			return 0, err
+		}
+		if ctx.Err() != nil {
+			return 0, s.fail(s.pos, context.Cause(ctx))
+		}
+		if s.w.eof && s.pos >= s.w.end() {
+			return -1, nil
+		}
+		s.w.keep = s.pos - lookBack
+		if err := s.w.need(s.w.end() + 1); err != nil {
+			return 0, s.ioError(err)
+		}
+	}
+}
+
+// findCandidate searches what is in the window. "From " is searched without
+// the line end before it, because F is rarer than LF. Without a hit it leaves
+// pos where the next search has to begin.
+func (s *splitter) findCandidate() int64 {
+	for {
+		b := s.w.from(s.pos)
+		i := bytes.Index(b, fromPrefix)
+		if i < 0 {
+			s.pos = s.w.end()
+			if !s.w.eof {
+				s.pos -= int64(min(len(b), len(fromPrefix)-1))
+			}
+			return -1
+		}
+		p := s.pos + int64(i)
+		s.pos = p + int64(len(fromPrefix))
+		if p > s.w.base && s.w.buf[p-1-s.w.base] == '\n' {
+			return p
+		}
+	}
+}
+
+// blankAt returns the length of the blank line at the start of b, or 0.
+func blankAt(b []byte) int {
+	switch {
+	case len(b) > 0 && b[0] == '\n':
+		return 1
+	case len(b) > 1 && b[0] == '\r' && b[1] == '\n':
+		return 2
+	}
+	return 0
+}
+
+// begin starts the message whose From_ line is at pos.
+func (s *splitter) begin() error {
+	if err := s.countTo(s.pos); err != nil {
+		return err
+	}
+	line, next, err := s.w.line(s.pos)
+	if err != nil {
+		return s.ioError(err)
+	}
+	s.h = &Header{Index: s.count, FromOffset: s.pos, Length: -1}
+	s.pending = nil
+	if !s.opt.BoundariesOnly {
+		s.pending = s.h
+		s.h.Line = s.line
+		s.h.From = parseFrom(line, s.opt.Location)
+	}
+	s.f.reset(s.pending, s.opt.Location, s.count == 0)
+	s.count++
+	s.part = openPart{}
+	s.long = false
+	if next < 0 {
+		s.add("mbox.long-from-line", qmailkit.Warning, s.h.Line, s.pos, "From_ line of more than %d bytes", maxLine)
+		s.phase, s.pos = inFromLine, s.pos+maxLine
+		return nil
+	}
+	if s.count == 1 && s.style == prose && !s.opt.Strict {
+		s.add("mbox.from-line", qmailkit.Warning, s.line, s.pos, "first From_ line has no date; only lines with one will count as separators")
+	}
+	s.enterHeader(next)
+	return nil
+}
+
+func (s *splitter) enterHeader(at int64) {
+	s.phase, s.pos, s.msg, s.body = inHeader, at, at, -1
+	s.h.Offset = at
+}
+
+// step looks at some more of the message. It returns when the phase changes or
+// a block has been looked at.
+func (s *splitter) step() error {
+	s.w.keep = min(s.pos-lookBack, s.hold)
+	if err := s.w.need(s.pos + int64(len(fromPrefix))); err != nil {
+		return s.ioError(err)
+	}
+	var err error
+	switch s.phase {
+	case inFromLine, inLongLine:
+		s.restOfLine()
+	case inHeader:
+		err = s.header()
+	case inBody:
+		err = s.search()
+	}
+	if err != nil {
+		return err
+	}
+	return s.countTo(s.pos)
+}
+
+// restOfLine skips the rest of an overlong line.
+func (s *splitter) restOfLine() {
+	i := indexLF(s.w.from(s.pos))
+	ends := i >= 0 || s.w.eof
+	if i >= 0 {
+		s.pos += int64(i) + 1
+	} else {
+		s.pos = s.w.end()
+	}
+	switch {
+	case s.phase == inFromLine && ends:
+		s.enterHeader(s.pos)
+	case s.phase == inLongLine:
+		if ends {
+			s.phase = inHeader
+		}
+		s.checkLength()
+	}
+}
+
+// header takes in header lines as far as the window reaches.
+func (s *splitter) header() error {
+	for {
+		b := s.w.from(s.pos)
+		i := indexLF(b)
+		if i < 0 || i >= maxLine {
+			return s.lastLine()
+		}
+		if b[0] == 'F' && bytes.HasPrefix(b[:i+1], fromPrefix) {
+			sep, err := s.isSeparator(s.pos)
+			if err != nil || sep {
+				return s.endAt(s.pos, sep, err)
+			}
+			b = s.w.from(s.pos) // the window may have moved
+		}
+		line := chomp(b[:i])
+		if len(line) == 0 {
+			return s.endOfHeader(s.pos + int64(i) + 1)
+		}
+		s.f.line(line, !s.long)
+		s.pos += int64(i) + 1
+		if s.checkLength() {
+			return nil
+		}
+	}
+}
+
+// lastLine is header for a line whose end is not in the window.
+func (s *splitter) lastLine() error {
+	line, next, err := s.w.line(s.pos)
+	if err != nil {
+		return s.ioError(err)
+	}
+	if bytes.HasPrefix(line, fromPrefix) {
+		sep, err := s.isSeparator(s.pos)
+		if err != nil || sep {
+			return s.endAt(s.pos, sep, err)
+		}
+		if line, next, err = s.w.line(s.pos); err != nil {
+			return s.ioError(err)
+		}
+	}
+	switch {
+	case next < 0:
+		s.f.line(line, !s.long)
+		s.pos += maxLine
+		s.phase = inLongLine
+		s.checkLength()
+	case next > s.pos && s.w.from(next - 1)[0] == '\n':
+		// It is in the window by now.
+	default:
+		if len(line) > 0 {
+			s.f.line(line, !s.long)
+		}
+		return s.endAt(next, true, nil)
+	}
+	return nil
+}
+
+// checkLength stops the gathering of state in a header that is too long.
+func (s *splitter) checkLength() bool {
+	if s.long || s.pos-s.msg < maxHeader {
+		return false
+	}
+	s.long = true
+	s.f.finish()
+	s.f.h = nil
+	s.add("mbox.long-header", qmailkit.Warning, s.h.Line, s.msg, "header of more than %d bytes; its state was read only so far", maxHeader)
+	return true
+}
+
+// endOfHeader decides at the blank line whether Content-Length is to be
+// trusted (rule 5).
+func (s *splitter) endOfHeader(body int64) error {
+	s.f.finish()
+	s.phase, s.pos, s.body = inBody, body, body
+	s.part.begin(s.f.boundary, body)
+	if s.opt.Strict || s.opt.LookAhead == 0 || s.f.length < 0 && !s.f.lengthBad {
+		return nil
+	}
+	exact, next, err := s.landing(body, s.f.length)
+	if err != nil {
+		return err
+	}
+	if next < 0 {
+		s.add("mbox.length-ignored", qmailkit.Info, s.h.Line, s.msg, "Content-Length does not lead to a separator")
+		return nil
+	}
+	s.h.ByLength = true
+	if exact {
+		s.msgEnd = body + s.f.length
+	} else if s.msgEnd, err = s.trim(next); err != nil {
+		return err
+	}
+	s.finish(next)
+	return nil
+}
+
+// endAt ends the message where the next one begins (rule 8). Its arguments
+// spare its callers a branch.
+func (s *splitter) endAt(next int64, sep bool, err error) error {
+	if err != nil || !sep {
+		return err
+	}
+	s.f.finish()
+	if s.msgEnd, err = s.trim(next); err != nil {
+		return err
+	}
+	if n := len(s.w.buf); s.w.eof && next == s.w.end() && next > s.msg && s.w.buf[n-1] != '\n' {
+		s.add("mbox.no-final-newline", qmailkit.Info, 0, next, "the last line has no line end")
+	}
+	s.finish(next)
+	return nil
+}
+
+func (s *splitter) finish(next int64) {
+	s.h.Length = s.msgEnd - s.msg
+	s.next, s.pos, s.phase = next, next, atEnd
+}
+
+// trim takes the one blank line off that stands before next.
+func (s *splitter) trim(next int64) (int64, error) {
+	b, err := s.w.ahead(max(s.msg, next-3), int(min(3, next-s.msg)))
+	if err != nil {
+		return 0, s.ioError(err)
+	}
+	b = b[:min(3, next-s.msg)]
+	whole := next-s.msg < 3
+	switch {
+	case string(b) == "\n\r\n", whole && string(b) == "\r\n":
+		return next - 2, nil
+	case bytes.HasSuffix(b, []byte("\n\n")), whole && string(b) == "\n":
+		return next - 1, nil
+	}
+	return next, nil
+}
+
+// search looks for a separator in the body.
+func (s *splitter) search() error {
+	// A candidate may be the first line of the body.
+	for {
+		p := s.findCandidate()
+		if p < 0 {
+			break
+		}
+		sep, err := s.isSeparator(p)
+		if err != nil || sep {
+			return s.endAt(p, sep, err)
+		}
+	}
+	s.part.track(s, s.pos)
+	if s.w.eof && s.pos >= s.w.end() {
+		return s.endAt(s.pos, true, nil)
+	}
+	return nil
+}
+
+// countTo counts lines up to upto. In a file it reads what was jumped over.
+func (s *splitter) countTo(upto int64) error {
+	if s.opt.BoundariesOnly {
+		s.w.jump(upto)
+		return nil
+	}
+	for s.counted < upto {
+		if s.counted >= s.w.end() {
+			s.w.keep = min(s.counted-lookBack, s.hold)
+			if err := s.w.need(s.counted + 1); err != nil {
+				return s.ioError(err)
+			}
+			if s.counted >= s.w.end() {
+				return nil
+			}
+		}
+		to := min(upto, s.w.end())
+		b := s.w.from(s.counted)[:to-s.counted]
+		s.line += int64(bytes.Count(b, []byte{'\n'}))
+		s.counted = to
+	}
+	return nil
+}
+
+// message runs to the end of the message that begins at pos and returns its
+// header, or io.EOF.
+func (s *splitter) message(ctx context.Context) (*Header, error) {
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	for s.phase != atEnd {
+		if ctx.Err() != nil {
+			return nil, s.fail(s.pos, context.Cause(ctx))
+		}
+		if err := s.step(); err != nil {
+			return nil, err
+		}
+	}
+	return s.h, nil
+}
+
+// open starts the next message.
+func (s *splitter) open(ctx context.Context) error {
+	if s.phase == inFile {
+		if err := s.start(ctx); err != nil {
+			return err
+		}
+	}
+	if s.w.eof && s.pos >= s.w.end() {
+		return io.EOF
+	}
+	s.w.keep = s.pos
+	return s.begin()
+}
