@@ -25,11 +25,12 @@ type Accounts map[string]Account
 // master.passwd(5). Lines that getpwnam(3) would pass over are passed over: too
 // few fields, a uid or gid that is no number, a name that begins with '+' or
 // '-' (NIS). Of two lines with one name the first counts. The error is the
-// reader's.
+// reader's, or bufio.ErrTooLong for a line of more than 64 KiB.
 func ReadPasswd(r io.Reader) (Accounts, error) {
 	accounts := Accounts{}
 	s := bufio.NewScanner(r)
-	for n := 1; s.Scan(); n++ {
+	line := 1
+	for ; s.Scan(); line++ {
 		f := strings.Split(s.Text(), ":")
 		a, ok := account(f)
 		if !ok {
@@ -40,7 +41,7 @@ func ReadPasswd(r io.Reader) (Accounts, error) {
 		}
 	}
 	if err := s.Err(); err != nil {
-		return nil, fmt.Errorf("passwd: %w", err)
+		return nil, fmt.Errorf("passwd: line %d: %w", line, err)
 	}
 	return accounts, nil
 }
