@@ -47,7 +47,7 @@ func (h *Host) Domains(ctx context.Context) iter.Seq2[Domain, error] {
 			}
 		}
 		for _, name := range domainFiles {
-			if !s.file(name, "w", place{}) {
+			if !s.file(name, "w", place{}, true) {
 				return
 			}
 		}
@@ -84,14 +84,14 @@ func (s *domainScan) ownName(name string) bool {
 	return true
 }
 
-// file reads a list of names. A file that a line of sendmail.cf asks for should
-// exist.
-func (s *domainScan) file(name, class string, asked place) bool {
+// file reads a list of names. A file that the place in sendmail.cf asks for
+// must exist, unless it is optional.
+func (s *domainScan) file(name, class string, asked place, optional bool) bool {
 	at, fi, err := s.host.lookup(name)
 	if err == nil && !fi.Mode.IsRegular() {
 		err = qmailkit.ErrNotPlain
 	}
-	if missing(err) && asked.line == 0 {
+	if missing(err) && optional {
 		return true
 	}
 	if err != nil {
@@ -152,14 +152,14 @@ func (s *domainScan) config(path string) bool {
 			}
 			continue
 		}
-		file := classFile(value)
+		file, optional := classFile(value)
 		if !strings.HasPrefix(file, "/") {
 			if !s.yield(Domain{}, l.item("domains-unreadable", "names of class %s come from %.80q, which is no file", class, value)) {
 				return false
 			}
 			continue
 		}
-		if !s.file(strings.TrimPrefix(file, "/"), class, l.place) {
+		if !s.file(strings.TrimPrefix(file, "/"), class, l.place, optional) {
 			return false
 		}
 	}
@@ -182,10 +182,10 @@ func classLine(text string) (class, value string, ok bool) {
 
 // classFile gives the file of an F line: "-o" in front says that it may be
 // missing, and a scanf format may follow.
-func classFile(value string) string {
-	value = strings.TrimLeft(strings.TrimPrefix(value, "-o"), " \t")
-	file, _, _ := strings.Cut(value, " ")
-	return file
+func classFile(value string) (file string, optional bool) {
+	value, optional = strings.CutPrefix(value, "-o")
+	file, _, _ = strings.Cut(strings.TrimLeft(value, " \t"), " ")
+	return file, optional
 }
 
 // name yields one name.
@@ -199,7 +199,7 @@ func (s *domainScan) name(raw, class string, at place) bool {
 	switch {
 	case strings.HasPrefix(raw, "["), isAddress(raw):
 		err = at.item("domain-literal", "%.80q is an address, and no domain", raw)
-	case strings.HasPrefix(raw, "."), strings.ContainsAny(raw, "*?"), strings.HasPrefix(raw, "$"):
+	case strings.HasPrefix(raw, ".") && domainName(d.Name[1:]) == nil, strings.ContainsAny(raw, "*?"), strings.HasPrefix(raw, "$"):
 		err = at.item("domain-wildcard", "%.80q stands for other names, which are not known here", raw)
 	default:
 		if e := domainName(d.Name); e != nil {

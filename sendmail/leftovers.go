@@ -3,6 +3,7 @@ package sendmail
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -98,22 +99,35 @@ func (s *leftovers) homes() bool {
 	return true
 }
 
+// homeFiles reports the files of one home directory, in the order of their
+// names.
 func (s *leftovers) homeFiles(a *Account, home string) bool {
+	type found struct {
+		name string
+		st   *setting
+	}
+	var files []found
 	looked := 0
 	for e, err := range s.host.tree.ReadDir(s.ctx, home) {
 		if cause := context.Cause(s.ctx); cause != nil {
 			return s.yield(qmailkit.Problem{}, qmailkit.Incomplete(cause)) && false
 		}
 		if looked++; err != nil || looked > s.host.opts.MaxEntries {
-			return true // Mailboxes reads the same directory, and says so
+			break // Mailboxes reads the same directory, and says so
 		}
 		if !strings.HasPrefix(e.Name, ".") {
 			continue
 		}
 		for i := range homeFiles {
-			if homeFiles[i].named(e.Name) && !s.homeFile(a, join(home, e.Name), &homeFiles[i]) {
-				return false
+			if homeFiles[i].named(e.Name) {
+				files = append(files, found{e.Name, &homeFiles[i]})
 			}
+		}
+	}
+	slices.SortFunc(files, func(a, b found) int { return strings.Compare(a.name, b.name) })
+	for _, f := range files {
+		if !s.homeFile(a, join(home, f.name), f.st) {
+			return false
 		}
 	}
 	return true
@@ -131,14 +145,16 @@ func (st *setting) named(name string) bool {
 
 // homeFile reports one file of a user.
 func (s *leftovers) homeFile(a *Account, path string, st *setting) bool {
+	of := *st
+	of.what = fmt.Sprintf("%s of user %.80q", st.what, a.Name)
 	if st.entry == nil {
-		return s.report(path, st, "%s of user %.80q: not carried", st.what, a.Name)
+		return s.report(path, &of, "%s: not carried", of.what)
 	}
 	f, err := s.host.openOwned(path, a.UID)
 	if err != nil {
-		return s.report(path, st, "%s of user %.80q: not carried, and cannot be read: %w", st.what, a.Name, err)
+		return s.report(path, &of, "%s: not carried, and cannot be read: %w", of.what, err)
 	}
-	return s.counted(path, f, st)
+	return s.counted(path, f, &of)
 }
 
 // strayMail reports what is in the spool directories and belongs to no account:
