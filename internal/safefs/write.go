@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,13 +53,8 @@ func (d *Dir) Create(name string, perm fs.FileMode, o Owner) (*File, error) {
 // can only have taken bits of 0600 away in a way nobody wants, so those are
 // not asked about.
 func (f *File) own(perm fs.FileMode, o Owner, first fs.FileMode) error {
-	if o.changes() {
-		if err := f.d.before("chown", f.name); err != nil {
-			return err
-		}
-		if err := f.f.Chown(o.UID, o.GID); err != nil {
-			return err
-		}
+	if err := f.d.chown(f.f, f.name, o); err != nil {
+		return err
 	}
 	if perm.Perm() != first {
 		if err := f.d.before("chmod", f.name); err != nil {
@@ -71,16 +67,60 @@ func (f *File) own(perm fs.FileMode, o Owner, first fs.FileMode) error {
 	return nil
 }
 
-func (o Owner) changes() bool {
-	return o.UID >= 0 && o.UID != os.Geteuid() || o.GID >= 0 && o.GID != os.Getegid()
+// chown gives an open file that was just made its owner. What it has is asked,
+// not assumed: the group can be that of its directory, which may have the
+// setgid bit and on BSD always hands its group on.
+func (d *Dir) chown(f *os.File, name string, o Owner) error {
+	if o.UID < 0 && o.GID < 0 {
+		return nil
+	}
+	fi, err := Stat(f)
+	if err != nil {
+		return err
+	}
+	if (o.UID < 0 || o.UID == fi.UID) && (o.GID < 0 || o.GID == fi.GID) {
+		return nil
+	}
+	if err := d.before("chown", name); err != nil {
+		return err
+	}
+	return f.Chown(o.UID, o.GID)
 }
 
 // Write writes all of p or fails.
 func (f *File) Write(p []byte) (int, error) {
-	if err := f.d.before("write", f.name); err != nil {
-		return 0, err
+	n, err := f.d.hook.Write(f.f, f.d.join(f.name), p)
+	if err != nil {
+		err = f.d.fail("write", f.name, unwrapPath(err))
 	}
-	return f.f.Write(p)
+	return n, err
+}
+
+// unwrapPath takes the place off an error that will get it again.
+func unwrapPath(err error) error {
+	if pe, ok := err.(*fs.PathError); ok {
+		return pe.Err
+	}
+	return err
+}
+
+// ErrShort is what a Hook returns to have half of a write done and the rest
+// fail, as a disk does that becomes full.
+var ErrShort = errors.New("short write")
+
+// Write writes p to w where the hook allows it.
+func (h Hook) Write(w io.Writer, name string, p []byte) (n int, err error) {
+	if h == nil {
+		return w.Write(p)
+	}
+	err = h("write", name)
+	if errors.Is(err, ErrShort) {
+		n, _ = w.Write(p[:len(p)/2])
+	}
+	if err != nil {
+		return n, err
+	}
+	return w.Write(p)
 }
 
 // ReadAt and WriteAt serve formats that go back to their header.
@@ -152,19 +192,18 @@ func (d *Dir) Mkdir(name string, perm fs.FileMode, o Owner) (sub *Dir, made bool
 	if err != nil || !made {
 		return sub, made, err
 	}
-	if o.changes() {
-		if err = d.before("chown", name); err == nil {
-			err = sub.f.Chown(o.UID, o.GID)
-		}
-	}
+	err = d.chown(sub.f, name, o)
 	if err == nil && (perm.Perm()&0o077 != 0 || perm&(fs.ModeSetgid|fs.ModeSticky) != 0) {
 		if err = d.before("chmod", name); err == nil {
 			err = sub.f.Chmod(perm)
 		}
 	}
 	if err != nil {
+		// Half made it would be taken for somebody's next time, and keep the
+		// wrong owner.
 		sub.Close()
-		return nil, made, err
+		d.RemoveDir(name)
+		return nil, false, err
 	}
 	return sub, made, nil
 }
@@ -254,7 +293,8 @@ type Replacement struct {
 	Owner   Owner
 	Inherit bool
 	// Temp is the name under which the file is written; empty makes one up.
-	// A left-over of that name is removed first.
+	// A left-over of that name is removed first; one that cannot be removed is
+	// left, and a name made up.
 	Temp string
 	// Time, if not zero, becomes the modification time.
 	Time time.Time
@@ -277,7 +317,8 @@ func (d *Dir) Replace(name string, r Replacement, write func(f *File) error) err
 	if tmp == "" {
 		tmp = "." + name + "." + rand.Text()[:10]
 	} else if err := d.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		// A directory of that name, say, must not stop everything.
+		tmp = "." + name + "." + rand.Text()[:10]
 	}
 	f, err := d.Create(tmp, mode, owner)
 	if err != nil {
@@ -450,9 +491,10 @@ func (d *Dir) Own(perm fs.FileMode, o Owner) error {
 }
 
 // OpenWrite opens the plain file name for reading and writing at its places.
-// It must have one name only and belong to the directory's owner or to whoever
-// runs the program: else a user could have linked somebody's file there.
-func (d *Dir) OpenWrite(name string) (*os.File, error) {
+// It must have one name only and belong to the directory's owner, to whoever
+// runs the program or to one of these others: else a user could have linked
+// somebody's file there.
+func (d *Dir) OpenWrite(name string, others ...int) (*os.File, error) {
 	if err := plain(name); err != nil {
 		return nil, d.fail("open", name, err)
 	}
@@ -480,7 +522,7 @@ func (d *Dir) OpenWrite(name string) (*os.File, error) {
 	case err != nil:
 	case !got.Mode.IsRegular() || got.Ino != fi.Ino || got.Dev != fi.Dev:
 		err = d.fail("open", name, errors.New("file was exchanged while it was opened"))
-	case got.Nlink != 1 || got.UID != home.UID && got.UID != os.Geteuid():
+	case got.Nlink != 1 || got.UID != home.UID && got.UID != os.Geteuid() && !slices.Contains(others, got.UID):
 		err = d.fail("open", name, fmt.Errorf("%w: owner %d, %d links", ErrForeign, got.UID, got.Nlink))
 	}
 	if err != nil {
