@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // ErrIncomplete is wrapped by the error that ends an iterator before its end.
@@ -90,25 +92,20 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// printable keeps control bytes of foreign names off the reader's terminal.
+// printable keeps control characters of foreign names off the reader's
+// terminal, the 8-bit ones of ISO 6429 included. Other bytes stay as they are.
 func printable(s string) string {
-	clean := true
-	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' || s[i] == 0x7f {
-			clean = false
-			break
-		}
-	}
-	if clean {
-		return s
-	}
 	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' || s[i] == 0x7f {
-			fmt.Fprintf(&b, "\\x%02x", s[i])
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if unicode.IsControl(r) || r == utf8.RuneError && n == 1 && s[i] < 0xa0 {
+			for _, c := range []byte(s[i : i+n]) {
+				fmt.Fprintf(&b, "\\x%02x", c)
+			}
 		} else {
-			b.WriteByte(s[i])
+			b.WriteString(s[i : i+n])
 		}
+		i += n
 	}
 	return b.String()
 }
