@@ -25,8 +25,9 @@ type Account struct {
 	// LockMark is what stands before Hash to lock the account, or the whole
 	// field where that is no hash but a mark.
 	LockMark string
-	// Scheme names the kind of Hash, as internal/passhash classifies it: "des",
-	// "sha512", "yescrypt" and so on. It is empty without Hash.
+	// Scheme names the kind of Hash: des, bigcrypt, bsdi, md5, bcrypt, nt,
+	// sha256, sha512, scrypt, sunmd5, sha1, yescrypt, gost-yescrypt, or ldap
+	// for what crypt(5) does not know. It is empty without Hash.
 	Scheme  string
 	State   State
 	Expires time.Time // end of the account; zero if it has none

@@ -35,7 +35,7 @@
 //	locked       kept locked          the hash stays behind its mark
 //	expired      kept locked          the hash is put behind "!"
 //	no password  kept locked          nobody can log in until a password is set
-//	scheme       all                  the hash is carried unchanged, and who cannot log in by it is reported
+//	scheme       those of crypt(5)    the hash is carried unchanged, and who cannot log in by it is reported
 //	postmaster   no usable password   unless one is given, or the old host has an account of that name
 //
 // The rows name and scheme become the new host's own rules where Policy.NameOK

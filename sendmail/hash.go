@@ -3,6 +3,8 @@ package sendmail
 import (
 	"fmt"
 	"strings"
+
+	"github.com/qmailkit/qmailkit/internal/passhash"
 )
 
 // A State says whether its owner can log in to an account by password.
@@ -71,12 +73,13 @@ func parseField(field string) passwordField {
 		return p
 	}
 	hash, aging := cutAging(rest)
-	scheme, known := classify(hash)
-	if !known {
+	scheme := passhash.Classify(hash)
+	switch scheme {
+	case passhash.Empty, passhash.Locked, passhash.Unknown:
 		p.odd = true
 		return p
 	}
-	p.hash, p.scheme, p.aging, p.state = hash, scheme, aging, Active
+	p.hash, p.scheme, p.aging, p.state = hash, string(scheme), aging, Active
 	if p.mark != "" {
 		p.state = Locked
 	}

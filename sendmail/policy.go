@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/internal/passhash"
 )
 
 // A Policy says which accounts of the old host are carried to the new one, and
@@ -28,7 +29,7 @@ type Policy struct {
 	// beyond those that could not name a directory.
 	NameOK func(name string) error
 	// SchemeOK says why the new host cannot check hashes of a scheme, by the
-	// names of Account.Scheme; nil takes all.
+	// names of Account.Scheme; nil takes all that crypt(5) has.
 	SchemeOK func(scheme string) error
 	// MaxHash is the number of bytes that the new host keeps of a hash; 0 is
 	// no limit.
@@ -75,7 +76,7 @@ func (p *Policy) Rules() []Rule {
 		{"locked", "kept locked", "the hash stays behind its mark", codeLocked},
 		{"expired", "kept locked", "the hash is put behind \"!\"", codeExpired},
 		{"no password", "kept locked", "nobody can log in until a password is set", codeNoPassword},
-		{"scheme", choose(p.SchemeOK != nil, "the new host's crypt", "all"), "the hash is carried unchanged, and who cannot log in by it is reported", codeScheme},
+		{"scheme", choose(p.SchemeOK != nil, "the new host's crypt", "those of crypt(5)"), "the hash is carried unchanged, and who cannot log in by it is reported", codeScheme},
 		{"postmaster", "no usable password", "unless one is given, or the old host has an account of that name", ""},
 	}
 	for i, r := range rules {
@@ -272,10 +273,7 @@ func (p *Policy) judgePassword(d *Decision) {
 	case NoPassword:
 		d.lock(qmailkit.Info, codeNoPassword, "user %.80q has no password that works", a.Name)
 	case Active:
-		var err error
-		if p.SchemeOK != nil {
-			err = p.SchemeOK(a.Scheme)
-		}
+		err := p.schemeOK(a.Scheme)
 		if err == nil && p.MaxHash > 0 && len(a.Hash) > p.MaxHash {
 			err = fmt.Errorf("%d bytes, of which the new host keeps %d", len(a.Hash), p.MaxHash)
 		}
@@ -284,6 +282,19 @@ func (p *Policy) judgePassword(d *Decision) {
 				"user %.80q cannot log in by a hash of scheme %s: %w", a.Name, a.Scheme, err)
 		}
 	}
+}
+
+var errScheme = errors.New("crypt(3) does not know it")
+
+// schemeOK asks what no crypt(3) could check before it asks the new host.
+func (p *Policy) schemeOK(scheme string) error {
+	if !passhash.Scheme(scheme).Crypt() {
+		return errScheme
+	}
+	if p.SchemeOK != nil {
+		return p.SchemeOK(scheme)
+	}
+	return nil
 }
 
 var errName = errors.New("it cannot name a directory")
