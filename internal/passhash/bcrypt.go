@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-crypt/crypt/algorithm/bcrypt"
 	xbcrypt "github.com/go-crypt/x/bcrypt"
+	//lint:ignore SA1019 bcrypt is what this cipher is still for.
 	"github.com/go-crypt/x/blowfish"
 )
 

