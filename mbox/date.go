@@ -28,16 +28,14 @@ func isAlpha(c byte) bool { c |= 0x20; return c >= 'a' && c <= 'z' }
 
 // findDate finds the first date in b that white space stands before, at from
 // or later. more is what follows it.
-func findDate(b []byte, from int) (d stamp, more []byte, ok bool) {
+func findDate(b []byte, from int, d *stamp) (more []byte, ok bool) {
+	p := dateParser{b, d}
 	for i := from; i+1 < len(b); i++ {
-		if !isSpace(b[i]) || !mayBegin(b[i+1]) {
-			continue
-		}
-		if d, ok := dateAt(b, i+1); ok {
-			return d, b[d.end:], true
+		if isSpace(b[i]) && mayBegin(b[i+1]) && p.date(i+1) {
+			return b[d.end:], true
 		}
 	}
-	return stamp{}, nil, false
+	return nil, false
 }
 
 // mayBegin says whether a date can begin with c: a digit or the first letter of
@@ -53,31 +51,18 @@ func mayBegin(c byte) bool {
 	return false
 }
 
-func dateAt(b []byte, i int) (stamp, bool) {
-	p := dateParser{b: b}
-	p.d.start = i
-	at := i
-	if end, ok := p.weekday(i); ok {
-		at = end
-	}
-	for _, at := range [2]int{at, i} {
-		if p.asctime(at) || p.rfc822(at) {
-			return p.d, true
-		}
-		if at == i {
-			break
-		}
-	}
-	if p.iso(i) {
-		return p.d, true
-	}
-	return stamp{}, false
-}
-
 // dateParser reads one date; each method takes the place where its part begins.
 type dateParser struct {
 	b []byte
-	d stamp
+	d *stamp
+}
+
+func (p *dateParser) date(i int) bool {
+	p.d.start, p.d.zoned = i, false
+	if at, ok := p.weekday(i); ok && (p.asctime(at) || p.rfc822(at)) {
+		return true
+	}
+	return p.asctime(i) || p.rfc822(i) || p.iso(i)
 }
 
 const (
@@ -164,7 +149,6 @@ func (p *dateParser) asctime(i int) bool {
 	if !ok {
 		return false
 	}
-	p.d.zoned = false
 	i = p.zones(i, year >= 0)
 	if j, ok := p.spaces(i); ok {
 		if v, end, ok := p.number(j, 4, 4); ok {
@@ -202,7 +186,6 @@ func (p *dateParser) rfc822(i int) bool {
 	if i, ok = p.clock(i); !ok {
 		return false
 	}
-	p.d.zoned = false
 	p.set(year, month+1, day, p.zones(i, true))
 	return true
 }
@@ -228,7 +211,6 @@ func (p *dateParser) iso(i int) bool {
 	if !ok {
 		return false
 	}
-	p.d.zoned = false
 	if i < len(p.b) && p.b[i]|0x20 == 'z' {
 		p.d.zoned, p.d.offset = true, 0
 		i++
@@ -303,7 +285,7 @@ func (p *dateParser) zones(i int, dated bool) int {
 		if !ok {
 			return i
 		}
-		if dated && end < len(p.b) && !isBlank(p.b[end]) && isAlpha(p.b[end-1]) {
+		if dated && end < len(p.b) && isAlpha(p.b[end-1]) && isAlpha(p.b[end]) {
 			return i
 		}
 		if known && !p.d.zoned {
@@ -399,7 +381,7 @@ func (d *stamp) time(loc *time.Location) (time.Time, bool) {
 	if d.year < 0 || d.month < 1 || d.month > 12 || d.day < 1 || hour > 23 || d.min > 59 || d.sec > 60 {
 		return time.Time{}, false
 	}
-	if d.day > time.Date(d.year, time.Month(d.month)+1, 0, 0, 0, 0, 0, time.UTC).Day() {
+	if d.day > daysIn(d.year, d.month) {
 		return time.Time{}, false
 	}
 	if d.zoned {
@@ -407,6 +389,19 @@ func (d *stamp) time(loc *time.Location) (time.Time, bool) {
 		return t.Add(-time.Duration(d.offset) * time.Second), true
 	}
 	return time.Date(d.year, time.Month(d.month), d.day, hour, d.min, d.sec, 0, loc), true
+}
+
+func daysIn(year, month int) int {
+	switch month {
+	case 2:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	case 4, 6, 9, 11:
+		return 30
+	}
+	return 31
 }
 
 // zoneOffset knows the zone names that were seen in old mail; for the names

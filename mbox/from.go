@@ -24,14 +24,16 @@ func ParseFrom(line []byte) (FromLine, error) {
 	if !bytes.HasPrefix(line, fromPrefix) {
 		return FromLine{}, ErrFromLine
 	}
-	return parseFrom(line, time.UTC), nil
+	var date stamp
+	sh := shapeOf(line, &date)
+	return newFromLine(bytes.Clone(line), sh, &date, time.UTC), nil
 }
 
-func parseFrom(line []byte, loc *time.Location) FromLine {
-	from := FromLine{Raw: bytes.Clone(line)}
+// newFromLine keeps raw.
+func newFromLine(raw []byte, sh shape, date *stamp, loc *time.Location) FromLine {
+	from := FromLine{Raw: raw}
 	sender := trimSpace(from.Raw[5:])
-	shape, date := shapeOf(line)
-	switch shape {
+	switch sh {
 	case dated:
 		sender = trimSpace(from.Raw[5:date.start])
 		from.Date, from.HasDate = date.time(loc)
@@ -83,26 +85,26 @@ const (
 	word               // one word and no date
 )
 
-// shapeOf classifies a From_ line without its line end; the stamp is set for a
+// shapeOf classifies a From_ line without its line end, and sets date for a
 // dated one.
-func shapeOf(line []byte) (shape, stamp) {
+func shapeOf(line []byte, date *stamp) shape {
 	if isGit(line) {
-		return git, stamp{}
+		return git
 	}
 	// Extra text behind a date must be set off from it by a blank.
-	if d, more, ok := findDate(line, 5); ok && (len(more) == 0 || isBlank(more[0])) {
-		return dated, d
+	if more, ok := findDate(line, 5, date); ok && (len(more) == 0 || isBlank(more[0])) {
+		return dated
 	}
 	rest := line[5:]
 	switch r := trimSpace(rest); {
 	case len(r) == 0:
-		return bare, stamp{}
+		return bare
 	case len(r) == 1 && r[0] == '-':
-		return dash, stamp{}
+		return dash
 	case bytes.IndexByte(r, ' ') < 0 && bytes.IndexByte(r, '\t') < 0:
-		return word, stamp{}
+		return word
 	}
-	return prose, stamp{}
+	return prose
 }
 
 // trimSpace takes white space of the C locale off both ends.

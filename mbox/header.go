@@ -153,12 +153,22 @@ func (f *fields) line(line []byte, stateful bool) {
 		}
 		return
 	}
-	f.flush()
+	if f.name != noField {
+		f.flush()
+	}
 	switch line[0] | 0x20 {
 	case 'c':
 		f.content(line)
-	case 's', 'x', 'r', 'd':
-		if stateful && f.h != nil {
+	case 'x':
+		if stateful && f.h != nil && len(line) > 1 && line[1] == '-' {
+			f.state(line)
+		}
+	case 's':
+		if stateful && f.h != nil && (f.first || len(line) > 1 && line[1]|0x20 == 't') {
+			f.state(line)
+		}
+	case 'r', 'd':
+		if stateful && f.h != nil && !f.h.From.HasDate {
 			f.state(line)
 		}
 	}
@@ -267,9 +277,9 @@ func (f *fields) state(line []byte) {
 		case subject:
 			ok = f.first
 		case received:
-			ok = !f.h.From.HasDate && !f.received
+			ok = !f.received
 		case dateField:
-			ok = !f.h.From.HasDate && !f.hasDate
+			ok = !f.hasDate
 		}
 		if ok {
 			f.begin(n.id, v)
@@ -360,8 +370,8 @@ func (f *fields) receivedDate(v []byte) {
 }
 
 func fieldDate(v []byte, loc *time.Location) (time.Time, bool) {
-	d, _, ok := findDate(append([]byte{' '}, v...), 0)
-	if !ok {
+	var d stamp
+	if _, ok := findDate(append([]byte{' '}, v...), 0, &d); !ok {
 		return time.Time{}, false
 	}
 	return d.time(loc)

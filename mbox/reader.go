@@ -92,7 +92,12 @@ func (r *Reader) fill() error {
 		safe, last := r.safe()
 		if r.out < safe {
 			b := s.w.from(r.out)[:safe-r.out]
-			if r.ready, r.drop = r.u.span(b, last); r.ready+r.drop > 0 {
+			if s.quoted < r.out {
+				r.ready = r.u.skip(b, last)
+			} else {
+				r.ready, r.drop = r.u.span(b, last)
+			}
+			if r.ready+r.drop > 0 {
 				continue
 			}
 		}

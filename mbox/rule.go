@@ -33,7 +33,7 @@ func (s *splitter) isSeparator(p int64) (bool, error) {
 	if next < 0 {
 		return false, nil
 	}
-	sh, _ := shapeOf(line)
+	sh := s.judge(p, line).shape
 	blank := s.blankBefore(p)
 	ok := false
 	switch sh {
@@ -56,6 +56,15 @@ func (s *splitter) isSeparator(p int64) (bool, error) {
 	}
 	inside, err := s.part.holds(s, p)
 	return !inside, err
+}
+
+// judge is shapeOf for the candidate at p, which is asked for twice.
+func (s *splitter) judge(p int64, line []byte) *candidate {
+	if s.judged.at != p {
+		s.judged.at = p
+		s.judged.shape = shapeOf(line, &s.judged.date)
+	}
+	return &s.judged
 }
 
 // before returns what the window has of the message before p, at most lookBack
@@ -85,11 +94,12 @@ func (s *splitter) blankBefore(p int64) bool {
 // mark of an included message.
 func (s *splitter) includedBefore(p int64) bool {
 	b := s.before(p)
+	whole := p-int64(len(b)) == s.msg
 	for n := len(b); n > 0 && b[n-1] == '\n'; n = len(b) {
 		line := b[:n-1]
 		i := bytes.LastIndexByte(line, '\n')
 		if text := chomp(line[i+1:]); len(text) > 0 {
-			return (i >= 0 || p-int64(n) <= s.msg) && isIncluded(text)
+			return (i >= 0 || whole) && isIncluded(text)
 		}
 		b = b[:i+1]
 	}
@@ -172,10 +182,11 @@ func (s *splitter) landing(body, length int64) (exact bool, next int64, err erro
 			return false, -1, nil
 		}
 		sh := prose
+		if lf < 0 && ended {
+			lf = len(b)
+		}
 		if lf >= 0 && lf < maxLine {
-			sh, _ = shapeOf(chomp(b[:lf]))
-		} else if lf < 0 && ended {
-			sh, _ = shapeOf(chomp(b))
+			sh = s.judge(next, chomp(b[:lf])).shape
 		}
 		if sh != s.style {
 			return false, -1, nil

@@ -50,10 +50,23 @@ type splitter struct {
 	line    int64 // number of the line that holds byte counted
 	counted int64
 	wasted  int64 // bytes looked ahead in vain
+
+	// quoted is the last place at or before which a quoted From_ line may
+	// begin. Where it lies behind, none need be searched.
+	quoted int64
+	judged candidate
+	slab   []byte
+}
+
+// candidate remembers what the last line that began "From " looked like.
+type candidate struct {
+	at    int64
+	shape shape
+	date  stamp
 }
 
 func newSplitter(w window, opts *Options) *splitter {
-	return &splitter{w: w, opt: opts.orDefault(), hold: math.MaxInt64, line: 1}
+	return &splitter{w: w, opt: opts.orDefault(), hold: math.MaxInt64, line: 1, judged: candidate{at: -1}}
 }
 
 // fail puts the place into an error that ends the reading.
@@ -99,7 +112,7 @@ func (s *splitter) start(ctx context.Context) error {
 		return s.ioError(err)
 	}
 	if bytes.HasPrefix(line, fromPrefix) && bytes.IndexByte(bytes.TrimRight(line, "\r"), '\r') < 0 {
-		s.style, _ = shapeOf(line)
+		s.style = s.judge(s.pos, line).shape
 		if len(line) >= maxLine {
 			s.style = prose
 		}
@@ -140,7 +153,7 @@ func (s *splitter) skipPrologue(ctx context.Context) error {
 		if next < 0 || bytes.IndexByte(line, '\r') >= 0 {
 			continue
 		}
-		s.style, _ = shapeOf(line)
+		s.style = s.judge(p, line).shape
 		s.msg = begin
 		ok, err := s.isSeparator(p)
 		if err != nil {
@@ -197,8 +210,14 @@ func (s *splitter) findCandidate() int64 {
 		}
 		p := s.pos + int64(i)
 		s.pos = p + int64(len(fromPrefix))
-		if p > s.w.base && s.w.buf[p-1-s.w.base] == '\n' {
+		if p == s.w.base {
+			continue
+		}
+		switch s.w.buf[p-1-s.w.base] {
+		case '\n':
 			return p
+		case '>':
+			s.quoted = p - 1
 		}
 	}
 }
@@ -228,7 +247,8 @@ func (s *splitter) begin() error {
 	if !s.opt.BoundariesOnly {
 		s.pending = s.h
 		s.h.Line = s.line
-		s.h.From = parseFrom(line, s.opt.Location)
+		c := s.judge(s.pos, line)
+		s.h.From = newFromLine(s.keepLine(line), c.shape, &c.date, s.opt.Location)
 	}
 	s.f.reset(s.pending, s.opt.Location, s.count == 0)
 	s.count++
@@ -244,6 +264,16 @@ func (s *splitter) begin() error {
 	}
 	s.enterHeader(next)
 	return nil
+}
+
+// keepLine copies a From_ line. A slab saves most of the allocations.
+func (s *splitter) keepLine(line []byte) []byte {
+	if len(line) > cap(s.slab)-len(s.slab) {
+		s.slab = make([]byte, 0, max(1024, len(line)))
+	}
+	n := len(s.slab)
+	s.slab = append(s.slab, line...)
+	return s.slab[n:len(s.slab):len(s.slab)]
 }
 
 func (s *splitter) enterHeader(at int64) {
@@ -295,25 +325,32 @@ func (s *splitter) restOfLine() {
 
 // header takes in header lines as far as the window reaches.
 func (s *splitter) header() error {
+	b := s.w.from(s.pos)
 	for {
-		b := s.w.from(s.pos)
 		i := indexLF(b)
 		if i < 0 || i >= maxLine {
 			return s.lastLine()
 		}
-		if b[0] == 'F' && bytes.HasPrefix(b[:i+1], fromPrefix) {
+		switch b[0] {
+		case 'F':
+			if !bytes.HasPrefix(b[:i], fromPrefix) {
+				break
+			}
 			sep, err := s.isSeparator(s.pos)
 			if err != nil || sep {
 				return s.endAt(s.pos, sep, err)
 			}
 			b = s.w.from(s.pos) // the window may have moved
+		case '>':
+			s.quoted = s.pos
 		}
+		next := s.pos + int64(i) + 1
 		line := chomp(b[:i])
 		if len(line) == 0 {
-			return s.endOfHeader(s.pos + int64(i) + 1)
+			return s.endOfHeader(next)
 		}
 		s.f.line(line, !s.long)
-		s.pos += int64(i) + 1
+		s.pos, b = next, b[i+1:]
 		if s.checkLength() {
 			return nil
 		}
@@ -335,6 +372,7 @@ func (s *splitter) lastLine() error {
 			return s.ioError(err)
 		}
 	}
+	s.quoted = s.pos
 	switch {
 	case next < 0:
 		s.f.line(line, !s.long)
@@ -382,6 +420,7 @@ func (s *splitter) endOfHeader(body int64) error {
 		return nil
 	}
 	s.h.ByLength = true
+	s.quoted = next // nothing was looked at
 	if exact {
 		s.msgEnd = body + s.f.length
 	} else if s.msgEnd, err = s.trim(next); err != nil {

@@ -54,12 +54,20 @@ func (u *unquoter) span(b []byte, last bool) (keep, drop int) {
 		}
 		from = i + 1
 	}
+	return u.skip(b, last), 0
+}
+
+// skip is span where no ">From " is in b.
+func (u *unquoter) skip(b []byte, last bool) (keep int) {
+	if u.levels == 0 {
+		return len(b)
+	}
 	keep = len(b)
 	if !last {
 		keep -= heldBack(b)
 	}
 	u.pass(b[:keep])
-	return keep, 0
+	return keep
 }
 
 // quotes says whether a ">From " behind before is a quoted line.

@@ -28,6 +28,7 @@ type window struct {
 	eof  bool  // the file ends where buf does
 	keep int64 // bytes before it may be dropped
 	side []byte
+	init int // first capacity of buf, 0 for the default; tests make it small
 }
 
 func (w *window) end() int64 { return w.base + int64(len(w.buf)) }
@@ -102,10 +103,12 @@ func (w *window) room() {
 	if w.keep > w.base {
 		drop = int(min(w.keep-w.base, int64(len(w.buf))))
 	}
-	// A small file needs a small buffer.
-	first := block + 2*lookBack
+	first := w.init
+	if first == 0 {
+		first = block + 2*lookBack
+	}
 	if w.at != nil && w.size < int64(first) {
-		first = int(w.size) + 1
+		first = int(w.size) + 1 // a small file needs a small buffer
 	}
 	switch c := cap(w.buf); {
 	case c == 0:
