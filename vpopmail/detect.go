@@ -1,0 +1,199 @@
+//go:build unix
+
+package vpopmail
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/qmailkit/qmailkit/internal/passhash"
+	"github.com/qmailkit/qmailkit/internal/safefs"
+)
+
+// A Detection is a Profile with the evidence for it.
+type Detection struct {
+	Profile Profile
+	// Told says which parts of the Profile files told, and which file, such as
+	// "home: etc/inc_deps". What no file told is as in DefaultProfile54.
+	Told []string
+}
+
+// detectDomains is how many domains are looked into.
+const detectDomains = 20
+
+// DetectProfile finds out what it can about an installation from its files:
+// the home and ids from etc/inc_deps and users/assign, the release from the
+// .qmail-default of a domain, clear passwords, hash kind and hash directories
+// from its users. An installation without a domain tells little: give Options a
+// Profile then. Nothing is changed.
+func DetectProfile(home, qmail *os.Root) (*Detection, error) {
+	d := &Detection{Profile: DefaultProfile54()}
+	if err := d.home(home); err != nil {
+		return nil, err
+	}
+	usersDir, err := safefs.OpenDir(qmail, "users", nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer usersDir.Close()
+	assign, err := readLines(usersDir, "assign", true)
+	if err != nil {
+		return nil, err
+	}
+	looked := 0
+	for _, l := range assign.lines {
+		dom := parseAssignLine(l)
+		if dom == nil || dom.Alias() || looked == detectDomains {
+			continue
+		}
+		rel, ok := d.below(dom)
+		if !ok {
+			continue
+		}
+		dir, err := safefs.OpenDir(home, rel, nil)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		looked++
+		err = d.domain(dir, dom)
+		dir.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+func (d *Detection) told(what, where string) bool {
+	for _, t := range d.Told {
+		if strings.HasPrefix(t, what+": ") {
+			return false
+		}
+	}
+	d.Told = append(d.Told, what+": "+where)
+	return true
+}
+
+func (d *Detection) has(what string) bool {
+	for _, t := range d.Told {
+		if strings.HasPrefix(t, what+": ") {
+			return true
+		}
+	}
+	return false
+}
+
+// home reads what vpopmail's installation notes for programs that are built
+// against it: "-I/home/vpopmail/include".
+func (d *Detection) home(home *os.Root) error {
+	etc, err := safefs.OpenDir(home, "etc", nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer etc.Close()
+	b, _, err := readFile(etc, "inc_deps")
+	if err != nil {
+		return err
+	}
+	for _, w := range strings.Fields(string(b)) {
+		if dir, ok := strings.CutPrefix(w, "-I"); ok && strings.HasSuffix(dir, "/include") {
+			if h := strings.TrimSuffix(dir, "/include"); strings.HasPrefix(h, "/") && shellSafe(h) && d.told("home", "etc/inc_deps") {
+				d.Profile.Home = h
+			}
+		}
+	}
+	return nil
+}
+
+// below finds a domain's directory below the home, and the home itself where
+// nothing else told it.
+func (d *Detection) below(dom *Domain) (string, bool) {
+	mark := "/" + d.Profile.DomainsDir + "/"
+	i := strings.LastIndex(dom.Dir, mark)
+	if i <= 0 || !plainPath(dom.Dir[1:]) {
+		return "", false
+	}
+	if h := dom.Dir[:i]; !d.has("home") && shellSafe(h) && d.told("home", "users/assign") {
+		d.Profile.Home = h
+	}
+	if dom.Dir[:i] != d.Profile.Home {
+		return "", false
+	}
+	if dom.UID > 0 && d.told("ids", "users/assign") {
+		d.Profile.UID, d.Profile.GID = dom.UID, dom.GID
+	}
+	return dom.Dir[i+1:], true
+}
+
+// domain looks into one domain.
+func (d *Detection) domain(dir *safefs.Dir, dom *Domain) error {
+	where := func(name string) string { return fmt.Sprintf("%s of %s", name, dom.Name) }
+	b, ok, err := readFile(dir, ".qmail-default")
+	if err != nil {
+		return err
+	}
+	switch text := string(b); {
+	case !ok:
+	case strings.HasSuffix(text, "/bin/vdelivermail '' delete\n") && d.told("release", where(".qmail-default")):
+		p, had := DefaultProfile56(), d.Profile
+		p.Home, p.UID, p.GID = had.Home, had.UID, had.GID
+		if d.has("clear passwords") {
+			p.ClearPasswords = had.ClearPasswords
+		}
+		if d.has("hash") {
+			p.Hash = had.Hash
+		}
+		if d.has("hash directories") {
+			p.BigDir = had.BigDir
+		}
+		d.Profile = p
+	case strings.HasSuffix(text, "/bin/vdelivermail '' bounce-no-mailbox\n"):
+		d.told("release", where(".qmail-default"))
+	}
+	b, ok, err = readFile(dir, "vpasswd")
+	if err != nil || !ok {
+		return err
+	}
+	d.users(ParseVpasswd(b), where("vpasswd"))
+	if _, err := dir.Lstat(".dir-control"); err == nil || errors.Is(err, fs.ErrNotExist) {
+		if d.told("hash directories", where(".dir-control")) {
+			d.Profile.BigDir = err == nil
+		}
+	}
+	return nil
+}
+
+// users looks at the records: the number of fields is the installation's, and
+// the hash of an account with a clear password was made by it.
+func (d *Detection) users(v *Vpasswd, where string) {
+	kinds := map[passhash.Scheme]HashKind{passhash.MD5: HashMD5, passhash.DES: HashDES, passhash.SHA512: HashSHA512}
+	for i, l := range v.lines {
+		u, err := ParseLine([]byte(strings.TrimSuffix(string(l), "\n")))
+		if err != nil {
+			return
+		}
+		clear := strings.Count(string(l), ":") > 6
+		if d.told("clear passwords", where) {
+			d.Profile.ClearPasswords = clear
+		}
+		kind, known := kinds[passhash.Classify(string(u.Hash))]
+		if known && (u.Clear != "" || !clear && u.Name == "postmaster") && d.told("hash", where) {
+			d.Profile.Hash = kind
+		}
+		if i == 1000 || d.has("hash") {
+			return
+		}
+	}
+}

@@ -1,0 +1,72 @@
+// Package vpopmail adds domains, alias domains and users to a vpopmail
+// installation, as vadddomain, vaddaliasdomain and vadduser do, and reads what
+// is there.
+//
+// Open a Store with OpenRoots of vpopmail's home and of qmail's directory.
+// AddDomain, AddAliasDomain and AddUser are the classic jobs one by one, and
+// leave the same bytes, modes and owners as the real programs. A migration
+// takes them apart: PrepareDomain makes everything that the outside does not
+// see, AddUsers and PutUsers put any number of accounts into a domain with one
+// rewrite of its records, Place says where a Maildir lies, and GoLive tells
+// qmail of any number of domains, in an order in which no mail bounces.
+//
+// The bytes are those of vpopmail 5.4.33 or 5.6, as the Profile says.
+//
+// # Durability
+//
+// What a call has done is on the disk when it returns. PrepareDomain, PutUsers
+// and GoLive can be cut short anywhere, by a crash or a full disk, and run
+// again: they complete what is missing, take back what cannot be completed, and
+// the result is that of one clean run. While a change is under way there is one
+// note of it (.qmailkit_change in a domain's directory, .qmailkit_pending
+// beside the domains); it is gone when the change is done. Users records are
+// changed under vpopmail's own lock, .vpasswd.lock, and qmail's files under
+// FILE.lock, so vpopmail's programs may run at the same time.
+//
+// # Defects of vpopmail
+//
+// What the real programs do wrong is imitated where only bytes depend on it,
+// and not done where mail is lost by it or somebody is let in.
+//
+//	real programs                                        here
+//	.dir-control: third numbers read from the second      imitated
+//	hash directory moves on whenever a count is ..00      imitated
+//	sort key of domains with five labels and more         imitated
+//	a file out of order is sorted as a whole, with a      imitated; Problem
+//	    notice                                                control.out-of-order
+//	a new domain gets a second line in rcpthosts and      imitated for a domain that
+//	    virtualdomains if it has one                          was not in users/assign
+//	domain names such as "...", ".a.", "a..b", alias      imitated (5.4)
+//	    names such as "x", "-dash"
+//	.dir-control counts accounts that failed              not done: they are checked first
+//	.dir-control and users/cdb without a lock             done under a lock
+//	predictable salts                                     random salts
+//	vpasswd readable to all after some commands           always 0600
+//	an account half made after an error (long hash or     ErrTooLong, nothing made
+//	    quota)
+//	half a domain after an error, users/assign beyond     ErrTooLong, nothing made
+//	    repair: names of 88 characters and more
+//	vpasswd lines that the readers cut (255, 511 bytes)   ErrTooLong
+//	quotas such as 10G (ten bytes), 1000c, 1.5M, -5       ErrQuota; see ClassicQuota
+//	'/' in user names: an account outside its domain      ErrBadUser
+//	user names that are vpopmail's or qmail's own files   ErrUserDir
+//	':' and LF in hash and gecos, LF and NUL in a clear   ErrBadByte
+//	    password
+//	catch-all: any text, run by a shell                   letters, digits, ._-+=@ only
+//	no control/locals: an empty one is made, mail for     not made, unless the domain
+//	    the name in control/me bounces                        is that name
+//	NAME in control/locals in capitals or with blanks     removed as qmail reads it
+//	    stays, and the domain stays local
+//	users/assign without its final dot                    mended, as there
+//	users/assign that qmail-newu refuses: change half     ErrAssign, nothing changed
+//	    done
+//	text behind the dot of users/assign comes to life     ErrAssign, nothing changed
+//	lines over 299 bytes are cut in two                   kept; Problem control.long-line
+//	a missing vlimits.default stops vadduser              no default quota then
+//	HUP to every process with "qmail-send" in its line    the caller's function
+//	-e in 5.4 keeps the old clear password (vmoduser)     removed with its hash
+//	stray .PID file for a uid without a home              not made; such domains are not
+//	                                                          counted
+//
+// Passwords and hashes are qmailkit.Secret and are in no error.
+package vpopmail

@@ -1,0 +1,517 @@
+//go:build unix
+
+package vpopmail
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/internal/safefs"
+	"github.com/qmailkit/qmailkit/qmailcontrol"
+	"github.com/qmailkit/qmailkit/qmailcontrol/users"
+)
+
+// Live is a domain for GoLive.
+type Live struct {
+	Name string // a prepared or live domain; or the new alias domain
+	// AliasOf is the domain that Name becomes an alias of. It may be prepared,
+	// live, or an alias itself, and then its real domain counts.
+	AliasOf string
+	// Optimize leaves morercpthosts.cdb as it is (-O of vadddomain).
+	Optimize bool
+}
+
+// A Change is one line put into or taken from a file of qmail: what Revert
+// takes back.
+type Change struct {
+	File  string // "users/assign", "control/virtualdomains", ...
+	Line  string // without its LF
+	Added bool   // else it was removed
+}
+
+// A LiveResult is what GoLive did.
+type LiveResult struct {
+	Changes  []Change
+	Signaled bool // qmail-send was to be told, and hup was called
+	Problems []qmailkit.Problem
+}
+
+// rcptLines is how many lines control/rcpthosts may have before further
+// domains go to morercpthosts.
+const rcptLines = 50
+
+// GoLive tells qmail of prepared domains and of alias domains, in an order in
+// which no mail can bounce: users/assign and users/cdb, then virtualdomains and
+// locals, then qmail-send is told, rcpthosts or morercpthosts last. Each file is
+// changed once for all domains, under vpopmail's lock, as vadddomain and
+// vaddaliasdomain in the order given leave it, notices included.
+//
+// hup tells qmail-send to read virtualdomains and locals again; an error of it
+// stops GoLive before rcpthosts. A nil hup is reported in Problems. It is
+// called only if something changed since qmail-send was told.
+//
+// GoLive can be run again after any interruption, and changes nothing when all
+// is done.
+func (s *Store) GoLive(ctx context.Context, list []Live, hup func(context.Context) error) (*LiveResult, error) {
+	g := &goLive{s: s, res: &LiveResult{}}
+	if err := g.resolve(ctx, list); err != nil {
+		return nil, err
+	}
+	if len(g.domains) == 0 {
+		return g.res, nil
+	}
+	control, err := s.controlDir()
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	if err := g.assign(ctx); err != nil {
+		return nil, err
+	}
+	if err := g.virtualdomains(ctx, control); err != nil {
+		return nil, err
+	}
+	if err := g.locals(ctx, control); err != nil {
+		return nil, err
+	}
+	if err := g.signal(ctx, control, hup); err != nil {
+		return nil, err
+	}
+	if err := g.rcpthosts(ctx, control); err != nil {
+		return nil, err
+	}
+	return g.res, s.dropPending(ctx, g.pending)
+}
+
+// PlanLive returns the changes that GoLive would make now, and makes none. A
+// caller that keeps them before it calls GoLive can Revert them even if GoLive
+// is cut short.
+func (s *Store) PlanLive(ctx context.Context, list []Live) ([]Change, error) {
+	g := &goLive{s: s, res: &LiveResult{}, dry: true}
+	if err := g.resolve(ctx, list); err != nil {
+		return nil, err
+	}
+	control, err := s.controlDir()
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	steps := []func(context.Context, *safefs.Dir) error{g.virtualdomains, g.locals, g.rcpthosts}
+	if err := g.assign(ctx); err != nil {
+		return nil, err
+	}
+	for _, step := range steps {
+		if err := step(ctx, control); err != nil {
+			return nil, err
+		}
+	}
+	return g.res.Changes, nil
+}
+
+// AddAliasDomain does the job of vaddaliasdomain: one of the two names is a
+// domain, the other becomes its alias. If both exist the error matches
+// ErrDomainExists, if neither does ErrNeitherExists. See GoLive for hup.
+func (s *Store) AddAliasDomain(ctx context.Context, one, other string, hup func(context.Context) error) (*LiveResult, error) {
+	for _, n := range []string{one, other} {
+		if _, err := s.p.AliasDomain(n); err != nil {
+			return nil, err
+		}
+	}
+	a, err := s.known(ctx, one)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.known(ctx, other)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case a && b:
+		return nil, &Error{Domain: other, Err: ErrDomainExists}
+	case b:
+		one, other = other, one
+	case !a:
+		return nil, &Error{Err: fmt.Errorf("%w: %q, %q", ErrNeitherExists, one, other)}
+	}
+	return s.GoLive(ctx, []Live{{Name: other, AliasOf: one}}, hup)
+}
+
+func (s *Store) known(ctx context.Context, name string) (bool, error) {
+	_, err := s.Domain(ctx, name)
+	if errors.Is(err, ErrNoDomain) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// goLive is a GoLive on its way.
+type goLive struct {
+	s       *Store
+	res     *LiveResult
+	domains []*Domain
+	lines   []string // of users/assign
+	fresh   []bool   // the domain had no line there when we came
+	lazy    []bool   // Live.Optimize
+	pending []string
+	tell    bool // qmail-send has to be told
+	dry     bool // write nothing
+}
+
+func (g *goLive) resolve(ctx context.Context, list []Live) error {
+	for _, l := range list {
+		d, err := g.one(ctx, l)
+		if err != nil {
+			return err
+		}
+		line := assignLine(d)
+		if len(line) > g.s.p.AssignBuffer {
+			return &Error{Domain: l.Name, Field: "domain", Err: fmt.Errorf("%w: the line for users/assign has %d bytes, vpopmail cuts it at %d", ErrTooLong, len(line), g.s.p.AssignBuffer)}
+		}
+		g.domains, g.lines, g.lazy = append(g.domains, d), append(g.lines, line), append(g.lazy, l.Optimize)
+		if d.Pending {
+			g.pending = append(g.pending, d.Name)
+		}
+	}
+	g.fresh = make([]bool, len(g.domains))
+	return nil
+}
+
+func (g *goLive) one(ctx context.Context, l Live) (*Domain, error) {
+	if l.AliasOf == "" {
+		d, err := g.s.Domain(ctx, l.Name)
+		if err != nil {
+			return nil, err
+		}
+		// A domain that is in users/cdb already may still be pending: the
+		// change was cut short behind that.
+		if p, err := g.s.pendingDomain(d.Name); err != nil || p != nil {
+			return p, err
+		}
+		return d, nil
+	}
+	name, err := g.s.p.AliasDomain(l.Name)
+	if err != nil {
+		return nil, err
+	}
+	real, err := g.s.Domain(ctx, l.AliasOf)
+	if err != nil {
+		return nil, err
+	}
+	if p, err := g.s.pendingDomain(name); err != nil || p != nil {
+		return nil, errors.Join(err, &Error{Domain: l.Name, Err: ErrDomainExists})
+	}
+	return &Domain{Name: name, Real: real.Real, UID: real.UID, GID: real.GID, Dir: real.Dir}, nil
+}
+
+// assign brings users/assign and users/cdb to the new state.
+func (g *goLive) assign(ctx context.Context) error {
+	dir, err := g.s.usersDir(!g.dry)
+	if errors.Is(err, fs.ErrNotExist) && g.dry {
+		for _, line := range g.lines {
+			g.res.Changes = append(g.res.Changes, Change{"users/assign", line, true})
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	unlock, err := g.lock(ctx, dir, "assign")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	f, err := readLines(dir, "assign", true)
+	if err != nil {
+		return err
+	}
+	if err := afterDot(f); err != nil {
+		return err
+	}
+	before := f.bytes()
+	for i, line := range g.lines {
+		switch {
+		case f.has(line):
+			continue
+		case f.taken(g.domains[i].Name):
+			return &Error{Domain: g.domains[i].Name, Err: ErrDomainExists}
+		}
+		g.fresh[i] = true
+		g.insert(f, "users/assign", line)
+	}
+	var db memFile
+	if err := users.WriteCDB(&db, bytes.NewReader(f.bytes())); err != nil {
+		return fmt.Errorf("%w: %w", ErrAssign, err)
+	}
+	if g.dry {
+		return nil
+	}
+	if err := g.s.replace(dir, "users/assign", f.exists, before, f.bytes()); err != nil {
+		return err
+	}
+	return g.s.replaceDB(dir, "users/cdb", db.b)
+}
+
+// afterDot refuses a users/assign with text behind its last line of one dot:
+// qmail-newu does not see it, and vpopmail's programs would make it count.
+func afterDot(f *lineFile) error {
+	for i, l := range f.lines {
+		if strings.HasPrefix(l, ".") && (l != "." || i < len(f.lines)-1) {
+			return fmt.Errorf("%w: line %d: text at or behind the dot that ends the file", ErrAssign, i+1)
+		}
+	}
+	return nil
+}
+
+// taken says whether a domain has a line in users/assign.
+func (f *lineFile) taken(name string) bool {
+	for _, l := range f.lines {
+		if key, _, _ := strings.Cut(l, ":"); strings.EqualFold(key, "+"+name+"-") {
+			return true
+		}
+	}
+	return false
+}
+
+// insert adds a line and reports what vpopmail prints then.
+func (g *goLive) insert(f *lineFile, file, line string) {
+	g.res.Changes = append(g.res.Changes, Change{file, line, true})
+	if f.insert(line) {
+		g.res.Problems = append(g.res.Problems, at(problem("control.out-of-order", qmailkit.Info, "out of order entries found; sorted"), file))
+	}
+	for i, l := range f.lines {
+		if len(l)+1 > g.s.p.AssignBuffer+1 && l != line {
+			p := at(problem("control.long-line", qmailkit.Warning, "%d bytes; vpopmail's own programs would cut this line in two", len(l)), file)
+			p.Line = i + 1
+			g.res.Problems = append(g.res.Problems, p)
+		}
+	}
+}
+
+// lock takes the lock of a file of qmail, unless nothing is to be written.
+func (g *goLive) lock(ctx context.Context, dir *safefs.Dir, name string) (unlock func(), err error) {
+	if g.dry {
+		return func() {}, nil
+	}
+	return g.s.lock(ctx, dir, name+".lock", safefs.Keep)
+}
+
+// withLock reads a control file under its lock, lets edit change it, and
+// replaces it if that made a difference. An edit that asks not to write
+// returns false.
+func (g *goLive) withLock(ctx context.Context, dir *safefs.Dir, name string, edit func(f *lineFile) (write bool)) error {
+	unlock, err := g.lock(ctx, dir, name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	f, err := readLines(dir, name, false)
+	if err != nil {
+		return err
+	}
+	before := f.bytes()
+	if !edit(f) || g.dry {
+		return nil
+	}
+	return g.s.replace(dir, "control/"+name, f.exists, before, f.bytes())
+}
+
+func (g *goLive) virtualdomains(ctx context.Context, control *safefs.Dir) error {
+	return g.withLock(ctx, control, "virtualdomains", func(f *lineFile) bool {
+		for i, d := range g.domains {
+			line := d.Name + ":" + d.Name
+			if g.fresh[i] || !f.has(line) {
+				g.insert(f, "control/virtualdomains", line)
+				g.tell = true
+			}
+		}
+		return true
+	})
+}
+
+// locals takes the domains out of control/locals as qmail-send reads it:
+// without case, and with blanks at the end. Where the file is missing qmail
+// takes the name in control/me for local. vpopmail then makes an empty file,
+// and mail for that name bounces; here that is done only if the name in me is
+// the domain itself.
+func (g *goLive) locals(ctx context.Context, control *safefs.Dir) error {
+	me, _, err := readFile(control, "me")
+	if err != nil {
+		return err
+	}
+	mine, _, _ := strings.Cut(string(me), "\n")
+	mine = lower(strings.TrimRight(mine, " \t"))
+	return g.withLock(ctx, control, "locals", func(f *lineFile) bool {
+		write := f.exists
+		for _, d := range g.domains {
+			for _, l := range f.remove(-1, func(l string) bool { return lower(strings.TrimRight(l, " \t")) == d.Name }) {
+				g.res.Changes = append(g.res.Changes, Change{"control/locals", l, false})
+				g.tell = true
+			}
+			if !f.exists && d.Name == mine {
+				write, g.tell = true, true
+			}
+		}
+		return write
+	})
+}
+
+// signal tells qmail-send if it does not know yet. After an interruption
+// nobody knows whether it was told, so a domain that rcpthosts still lacks
+// counts as not told.
+func (g *goLive) signal(ctx context.Context, control *safefs.Dir, hup func(context.Context) error) error {
+	if !g.tell && len(g.pending) == 0 {
+		in, err := g.accepted(control)
+		if err != nil || in {
+			return err
+		}
+	}
+	if hup == nil {
+		g.res.Problems = append(g.res.Problems, at(problem("control.not-signaled", qmailkit.Warning,
+			"qmail-send has to be sent a HUP to see the new domains"), "control/virtualdomains"))
+		return nil
+	}
+	g.res.Signaled = true
+	return hup(ctx)
+}
+
+// accepted says whether all domains are in rcpthosts or morercpthosts.
+func (g *goLive) accepted(control *safefs.Dir) (bool, error) {
+	r, err := readLines(control, "rcpthosts", false)
+	if err != nil {
+		return false, err
+	}
+	m, err := readLines(control, "morercpthosts", false)
+	if err != nil {
+		return false, err
+	}
+	for _, d := range g.domains {
+		if !r.has(d.Name) && !m.has(d.Name) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// rcpthosts adds the domains to rcpthosts while that has fewer than 50 lines of
+// any kind, to morercpthosts from then on, and compiles that.
+func (g *goLive) rcpthosts(ctx context.Context, control *safefs.Dir) error {
+	more, compile, err := g.splitRcpt(control)
+	if err != nil {
+		return err
+	}
+	if len(more) < len(g.domains) {
+		err := g.withLock(ctx, control, "rcpthosts", func(f *lineFile) bool {
+			if !f.exists {
+				g.res.Problems = append(g.res.Problems, at(problem("control.rcpthosts-made", qmailkit.Warning,
+					"there was none, so that qmail-smtpd took mail for any domain; now it takes these only"), "control/rcpthosts"))
+			}
+			for i, d := range g.domains {
+				if _, isMore := more[i]; !isMore && (g.fresh[i] || !f.has(d.Name)) {
+					g.insert(f, "control/rcpthosts", d.Name)
+				}
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(more) == 0 {
+		return nil
+	}
+	unlock, err := g.lock(ctx, control, "morercpthosts")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	f, err := readLines(control, "morercpthosts", false)
+	if err != nil {
+		return err
+	}
+	before := f.bytes()
+	for i, d := range g.domains {
+		if _, isMore := more[i]; isMore && (g.fresh[i] || !f.has(d.Name)) {
+			g.insert(f, "control/morercpthosts", d.Name)
+		}
+	}
+	if g.dry {
+		return nil
+	}
+	if err := g.s.replace(control, "control/morercpthosts", f.exists, before, f.bytes()); err != nil || !compile {
+		return err
+	}
+	var db memFile
+	if err := qmailcontrol.WriteMorercpthosts(&db, bytes.NewReader(f.bytes())); err != nil {
+		return err
+	}
+	return g.s.replaceDB(control, "control/morercpthosts.cdb", db.b)
+}
+
+// splitRcpt says which domains belong into morercpthosts, and whether that is
+// to be compiled. A domain that is in one of the files stays there.
+func (g *goLive) splitRcpt(control *safefs.Dir) (more map[int]struct{}, compile bool, err error) {
+	r, err := readLines(control, "rcpthosts", false)
+	if err != nil {
+		return nil, false, err
+	}
+	m, err := readLines(control, "morercpthosts", false)
+	if err != nil {
+		return nil, false, err
+	}
+	more = map[int]struct{}{}
+	count := len(r.lines)
+	for i, d := range g.domains {
+		inR, inM := r.has(d.Name), m.has(d.Name)
+		switch {
+		case !g.fresh[i] && inR:
+			continue
+		case !g.fresh[i] && inM, count >= rcptLines:
+			more[i] = struct{}{}
+			compile = compile || !g.lazy[i]
+		default:
+			count++
+		}
+	}
+	return more, compile, nil
+}
+
+// replace writes a file of qmail anew if it differs. It gets 0644 and root, or
+// keeps what it had.
+func (s *Store) replace(dir *safefs.Dir, name string, existed bool, before, after []byte) error {
+	if existed && bytes.Equal(before, after) {
+		return nil
+	}
+	if existed && s.o.Backup != nil {
+		if err := s.o.Backup(name, before); err != nil {
+			return fmt.Errorf("vpopmail: keeping the old %s: %w", name, err)
+		}
+	}
+	base := name[strings.LastIndexByte(name, '/')+1:]
+	return dir.WriteFile(base, safefs.Replacement{Mode: 0o644, Owner: safefs.Keep, Inherit: true, Temp: base + tempSuffix}, after)
+}
+
+// tempSuffix ends the names of unfinished files in qmail's directories. They
+// are written under the lock of the file, and one that is left over is
+// overwritten by the next change.
+const tempSuffix = ".qmailkit_tmp"
+
+// replaceDB is replace for a compiled file, of which no copy is kept.
+func (s *Store) replaceDB(dir *safefs.Dir, name string, after []byte) error {
+	base := name[strings.LastIndexByte(name, '/')+1:]
+	old, ok, err := readFile(dir, base)
+	if err != nil || ok && bytes.Equal(old, after) {
+		return err
+	}
+	rep := safefs.Replacement{Mode: 0o644, Owner: safefs.Keep, Inherit: true, Temp: base + tempSuffix}
+	return dir.Replace(base, rep, func(f *safefs.File) error {
+		_, err := io.Copy(f, bytes.NewReader(after))
+		return err
+	})
+}

@@ -1,0 +1,181 @@
+//go:build unix
+
+package vpopmail
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/qmailkit/qmailkit/internal/safefs"
+)
+
+// A mergeField is a part of an account that is changed as one.
+type mergeField struct {
+	name string
+	same func(stored User) bool // is it what the source wants?
+	eq   func(a, b User) bool   // is it the same in two stored accounts?
+	copy func(to *User, from User)
+}
+
+func (b *batch) mergeFields(r *readyUser) []mergeField {
+	quota := r.want.Quota
+	if r.Quota == "" {
+		quota = b.quota
+	}
+	return []mergeField{
+		{"password",
+			func(u User) bool { return b.s.samePassword(r, u) },
+			func(x, y User) bool { return x.Hash == y.Hash && x.Clear == y.Clear },
+			func(to *User, from User) { to.Hash, to.Clear = from.Hash, from.Clear }},
+		{"gecos",
+			func(u User) bool { return u.Gecos == r.want.Gecos },
+			func(x, y User) bool { return x.Gecos == y.Gecos },
+			func(to *User, from User) { to.Gecos = from.Gecos }},
+		{"quota",
+			func(u User) bool { return u.Quota == quota },
+			func(x, y User) bool { return x.Quota == y.Quota },
+			func(to *User, from User) { to.Quota = from.Quota }},
+		{"flags",
+			func(u User) bool { return u.Flags == r.want.Flags },
+			func(x, y User) bool { return x.Flags == y.Flags },
+			func(to *User, from User) { to.Flags = from.Flags }},
+	}
+}
+
+// merge is the three-way step: cur is what stands on the target, r.Base what
+// was put there, r.want what the source says now.
+func (b *batch) merge(r *readyUser, cur User, res *UserResult) error {
+	fields := b.mergeFields(r)
+	if r.Base == nil {
+		for _, f := range fields {
+			if !f.same(cur) {
+				res.Err = &Error{Domain: b.d.Name, User: cur.Name, Field: f.name, Err: ErrUserExists}
+				return nil
+			}
+		}
+		res.Outcome, res.User = Same, cur
+		return nil
+	}
+	want := r.want
+	if r.Quota == "" {
+		want.Quota = b.quota
+	}
+	next := cur
+	var both []string
+	for _, f := range fields {
+		switch {
+		case f.same(cur):
+		case f.eq(cur, *r.Base):
+			if f.name == "password" && want.Hash == "" && r.Clear != "" {
+				h, err := b.s.hash(r.Clear)
+				if err != nil {
+					return err
+				}
+				want.Hash = h
+			}
+			f.copy(&next, want)
+			res.Updated = append(res.Updated, f.name)
+		default:
+			res.Kept = append(res.Kept, f.name)
+			if !f.same(*r.Base) {
+				both = append(both, f.name)
+			}
+		}
+	}
+	if err := b.store(cur, next, res); err != nil || res.Err != nil {
+		return err
+	}
+	for _, f := range fields {
+		for _, kept := range res.Kept {
+			if f.name == kept {
+				f.copy(&res.User, *r.Base)
+			}
+		}
+	}
+	if len(res.Kept) > 0 {
+		res.Outcome = Kept
+		b.report("vpopmail.changed-on-target", cur.Name, strings.Join(res.Kept, ", ")+" changed on the target; that stays")
+	}
+	if len(both) > 0 {
+		b.report("vpopmail.changed-on-both", cur.Name, strings.Join(both, ", ")+" changed at the source too; that is not carried")
+	}
+	return nil
+}
+
+// store puts an account that has changed.
+func (b *batch) store(cur, next User, res *UserResult) error {
+	res.Outcome, res.User = Same, next
+	if len(res.Updated) == 0 {
+		return nil
+	}
+	if err := b.rec.Put(next); err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			*res = UserResult{Name: res.Name, Err: err}
+			return nil
+		}
+		return err
+	}
+	res.Outcome = Updated
+	if next.Quota != cur.Quota {
+		b.requota = append(b.requota, next)
+	}
+	return nil
+}
+
+// resetQuota takes away a maildirsize that speaks of an older quota, as
+// vsetuserquota does first; whoever needs it next counts afresh. Where the
+// account's directory is gone or elsewhere there is nothing to do.
+func (s *Store) resetQuota(d *Domain, u User) error {
+	md, err := s.openPath(u.Dir + "/Maildir")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMounted) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer md.Close()
+	err = md.Remove("maildirsize")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// defaultQuota is what the domain's limits say for new accounts: the file
+// .qmailadmin-limits, else the installation's vlimits.default. Where vpopmail
+// finds neither it adds nobody; here there is no limit then.
+func (b *batch) defaultQuota() (string, error) {
+	text, ok, err := readFile(b.dir, ".qmailadmin-limits")
+	if err != nil {
+		return "", err
+	}
+	if !ok {
+		etc, err := safefs.OpenDir(b.s.home, "etc", b.s.o.hook)
+		if err == nil {
+			text, _, err = readFile(etc, "vlimits.default")
+			etc.Close()
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	var size, count uint64
+	for line := range strings.Lines(string(text)) {
+		f := strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(" \t:\n", c) })
+		if len(f) < 2 || line[0] == '#' || line[0] == ' ' || line[0] == '\t' {
+			continue
+		}
+		switch f[0] {
+		case "default_quota":
+			size = strtoll(f[1])
+		case "default_maxmsgcount":
+			count = strtoll(f[1])
+		}
+	}
+	if size == 0 && count == 0 {
+		return NoQuota, nil
+	}
+	return formatQuota(size, count), nil
+}
