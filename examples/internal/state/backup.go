@@ -89,7 +89,7 @@ func (t *Target) Backup(o Original, content []byte) (Backup, error) {
 		b.File = fmt.Sprintf("%06d-%s-%s", b.Number, b.Time.Format("20060102T150405Z"), slug(path.Base(o.Path)))
 		// A file of this name is the left-over of a run that was stopped
 		// before it could write the index: nothing was replaced then.
-		if err := dir.WriteFile(b.File, safefs.Replacement{Mode: 0o600}, content); err != nil {
+		if err := dir.WriteFile(b.File, safefs.Replacement{Mode: 0o600, Owner: safefs.Keep}, content); err != nil {
 			return Backup{}, err
 		}
 	}

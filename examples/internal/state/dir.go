@@ -228,7 +228,7 @@ func (d *Dir) Target(id string) (*Target, error) {
 	case errors.Is(err, fs.ErrNotExist) && d.opts.ReadOnly:
 		err = nil
 	case errors.Is(err, fs.ErrNotExist):
-		err = dir.WriteFile(idFile, safefs.Replacement{Mode: 0o600}, []byte(id+"\n"))
+		err = dir.WriteFile(idFile, safefs.Replacement{Mode: 0o600, Owner: safefs.Keep}, []byte(id+"\n"))
 	case err == nil && string(have) != id+"\n":
 		err = fmt.Errorf("%s/%s speaks of another target: %q", dir.Name(), idFile, have)
 	}

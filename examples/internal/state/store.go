@@ -280,7 +280,7 @@ func (s *Store) replace(more []Record) error {
 	size := s.size + apply(next, more)
 	all := (&Store{live: next}).sorted()
 	var end int64
-	err := s.dir.Replace(s.name, safefs.Replacement{Mode: 0o600}, func(f *safefs.File) error {
+	err := s.dir.Replace(s.name, safefs.Replacement{Mode: 0o600, Owner: safefs.Keep}, func(f *safefs.File) error {
 		out, err := appendBatch([]byte(header), 1, all)
 		if err != nil {
 			return err
