@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,18 +17,18 @@ const fewSyncs = 8
 
 // commits takes the sealed groups one after the other.
 func (c *Committer) commits() {
-	for g := range c.seal {
+	for g := c.sealed(); g != nil; g = c.sealed() {
 		g.staged.Wait()
 		err := c.err()
 		if err == nil {
 			err = c.commit(g)
 		}
 		if err != nil {
-			c.fatal(err)
+			err = c.fatal(err)
 			c.drop(g)
 		}
 		for _, t := range g.tasks {
-			t.report(c.err())
+			t.report(err)
 		}
 		for im := range g.ims {
 			c.fatalIf(im.release())
@@ -47,15 +48,16 @@ func (c *Committer) fatalIf(err error) {
 	}
 }
 
-// report tells the fate of one message.
+// report tells the fate of one message. What a failed group has done to it may
+// not be on the disk: a later run will complete it.
 func (t *task) report(fatal error) {
-	if t.act != actNone && fatal != nil && t.result.Outcome == Failed && t.result.Err == nil {
-		t.result.Err = fatal
+	if fatal != nil && (t.act == actLink || t.act == actRename) {
+		t.result.Outcome, t.result.Entry, t.result.Err = Failed, Entry{}, fatal
 	}
 	if t.m.Done != nil {
 		t.m.Done(t.result)
 	}
-	t.m.Body = nil
+	t.m = nil // lets go of what Body holds
 }
 
 // drop takes what a failed group has staged out of tmp/, so that a full disk
@@ -66,7 +68,7 @@ func (c *Committer) drop(g *group) {
 		return
 	}
 	for _, t := range g.tasks {
-		if t.act == actLink && t.result.Outcome == Failed {
+		if t.act == actLink {
 			t.f.tmp.Remove(t.name.Base())
 		}
 	}
@@ -80,6 +82,9 @@ func (c *Committer) commit(g *group) error {
 			links++
 		}
 	}
+	if err := c.saveKeywords(g, links > 0); err != nil {
+		return err
+	}
 	if links > 0 {
 		if err := c.syncData(g); err != nil {
 			return err
@@ -87,9 +92,6 @@ func (c *Committer) commit(g *group) error {
 		if err := c.intend(g); err != nil {
 			return err
 		}
-	}
-	if err := c.saveKeywords(g); err != nil {
-		return err
 	}
 	if err := c.place(g); err != nil {
 		return err
@@ -113,9 +115,17 @@ func (c *Committer) syncData(g *group) error {
 	var eg errgroup.Group
 	eg.SetLimit(fewSyncs)
 	for _, t := range g.tasks {
-		if t.act == actLink {
-			eg.Go(func() error { return syncFile(t.f.tmp, t.name.Base()) })
+		if t.act != actLink {
+			continue
 		}
+		eg.Go(func() error {
+			err := syncFile(t.f.tmp, t.name.Base())
+			if err != nil && planted(err) {
+				t.act, t.result.Err = actNone, err
+				return nil
+			}
+			return err
+		})
 	}
 	if err := eg.Wait(); err != nil {
 		return err
@@ -144,12 +154,15 @@ func syncFile(d *safefs.Dir, name string) error {
 
 // syncFS syncs each file system that the group writes to: one, as a rule.
 func (c *Committer) syncFS(g *group) error {
-	dirs := make([]*safefs.Dir, 0, len(g.folders)+len(g.closing))
+	dirs := make([]*safefs.Dir, 0, len(g.folders)+len(g.ims)+len(g.closing))
 	for f := range g.folders {
 		dirs = append(dirs, f.tmp)
 	}
-	for _, im := range g.closing {
+	ims := slices.AppendSeq(slices.Clone(g.closing), maps.Keys(g.ims))
+	for _, im := range ims {
 		dirs = append(dirs, im.dir.root)
+		// Before the sync: what is made while it runs may be missed by it.
+		im.unsynced.Store(false)
 	}
 	seen := map[uint64]bool{}
 	for _, d := range dirs {
@@ -165,10 +178,7 @@ func (c *Committer) syncFS(g *group) error {
 			return err
 		}
 	}
-	for im := range g.ims {
-		im.j.synced()
-	}
-	for _, im := range g.closing {
+	for _, im := range ims {
 		im.j.synced()
 	}
 	return nil
@@ -297,7 +307,7 @@ func (c *Committer) conclude(g *group) error {
 	now := c.now().Unix()
 	for _, t := range g.tasks {
 		switch {
-		case t.result.Outcome == Updated:
+		case t.result.Outcome == Updated, t.act == actRecord:
 			r := record{kind: 'F', time: now, folder: t.f.Dir.folder, id: t.result.ID, cur: t.cur, name: t.name}
 			lines[t.im] = appendLine(lines[t.im], r.text())
 		case t.act == actLink:
@@ -328,8 +338,13 @@ func (c *Committer) settle(g *group) error {
 	for im := range g.ims {
 		dirty[im] = im.j.dirty
 	}
+	made := false // a Maildir that got no message has to be durable too
 	for _, im := range g.closing {
 		dirty[im] = im.j.dirty
+		made = made || im.unsynced.Load()
+	}
+	if made && c.opts.Sync == SyncGroup && !c.separately() {
+		return c.syncFS(g)
 	}
 	maps.DeleteFunc(dirty, func(_ *Importer, d bool) bool { return !d })
 	return c.syncMany(g, len(dirty), func() error {

@@ -69,12 +69,14 @@ const inlineSize = 256 << 10
 type Committer struct {
 	opts CommitOptions
 	work chan *task
-	seal chan *group
 	all  errgroup.Group
-
-	mu   sync.Mutex
-	cur  *group
 	fail atomic.Pointer[error]
+
+	mu    sync.Mutex
+	cur   *group
+	queue []*group   // sealed ones, first in first out
+	ended bool       // none will follow
+	moved *sync.Cond // queue or ended has changed
 }
 
 // A task is a message on its way.
@@ -100,6 +102,7 @@ const (
 	actNone   action = iota
 	actLink          // staged under tmp/: to be linked
 	actRename        // flags follow the source's
+	actRecord        // is as it should be, but the journal does not know
 )
 
 // A group is what is committed at once.
@@ -120,7 +123,8 @@ func newGroup() *group {
 
 // NewCommitter starts a committer. It must be closed.
 func NewCommitter(opts *CommitOptions) *Committer {
-	c := &Committer{cur: newGroup(), work: make(chan *task, 16), seal: make(chan *group, 1)}
+	c := &Committer{cur: newGroup(), work: make(chan *task, 16)}
+	c.moved = sync.NewCond(&c.mu)
 	if opts != nil {
 		c.opts = *opts
 	}
@@ -199,30 +203,53 @@ func (c *Committer) add(t *task) error {
 	}
 	full := len(g.tasks) >= c.opts.MaxMessages || g.bytes >= c.opts.MaxBytes || len(g.folders) >= maxGroupDirs
 	if full {
-		c.cur = newGroup()
+		c.seal()
 	}
 	c.mu.Unlock()
 	// A writer may wait for the message before this one, which is in the
 	// channel already, so the order of the channel cannot block.
 	c.work <- t
 	if full {
-		c.seal <- g
+		c.mu.Lock()
+		for len(c.queue) > 1 {
+			c.moved.Wait()
+		}
+		c.mu.Unlock()
 	}
 	return c.err()
+}
+
+// seal closes the group that is being filled and begins the next. The caller
+// holds c.mu, so that groups are committed in the order of their messages.
+func (c *Committer) seal() {
+	c.queue = append(c.queue, c.cur)
+	c.cur = newGroup()
+	c.moved.Broadcast()
+}
+
+// sealed waits for the next group to commit; nil is the end.
+func (c *Committer) sealed() *group {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.queue) == 0 {
+		if c.ended {
+			return nil
+		}
+		c.moved.Wait()
+	}
+	g := c.queue[0]
+	c.queue = c.queue[1:]
+	c.moved.Broadcast()
+	return g
 }
 
 func (c *Committer) closing(im *Importer) error {
 	c.mu.Lock()
 	c.cur.closing = append(c.cur.closing, im)
-	full := len(c.cur.closing) >= maxGroupDirs
-	g := c.cur
-	if full {
-		c.cur = newGroup()
+	if len(c.cur.closing) >= maxGroupDirs {
+		c.seal()
 	}
 	c.mu.Unlock()
-	if full {
-		c.seal <- g
-	}
 	return c.err()
 }
 
@@ -231,9 +258,8 @@ func (c *Committer) Flush() error {
 	c.mu.Lock()
 	g := c.cur
 	g.done = make(chan error, 1)
-	c.cur = newGroup()
+	c.seal()
 	c.mu.Unlock()
-	c.seal <- g
 	return <-g.done
 }
 
@@ -243,6 +269,9 @@ func (c *Committer) Close() error {
 	err := c.Flush()
 	close(c.work)
 	c.all.Wait()
-	close(c.seal)
+	c.mu.Lock()
+	c.ended = true
+	c.moved.Broadcast()
+	c.mu.Unlock()
 	return err
 }

@@ -29,7 +29,7 @@ func pathParts(name string) iter.Seq[string] {
 }
 
 // A Namer makes unique names as maildir(5) asks: seconds, then microseconds,
-// process, counter and 64 random bits, then the host. The zero Namer is ready;
+// process, counter and 32 random bits, then the host. The zero Namer is ready;
 // its fields are for tests.
 type Namer struct {
 	Host string           // os.Hostname if empty

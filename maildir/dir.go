@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/internal/safefs"
@@ -67,6 +68,7 @@ type Dir struct {
 	folder         string // "." or ".A.B", for messages and Entry
 	root           *safefs.Dir
 	tmp, newd, cur *safefs.Dir
+	made           bool // by this open, at least in part
 }
 
 // ErrNotMaildir says that a directory lacks cur, new or tmp.
@@ -135,55 +137,98 @@ func Create(path string, opts *Options) (*Dir, error) {
 // CreateRoot is Create for the Maildir name below root. Missing directories
 // on the way are made too, with the same owner and mode.
 func CreateRoot(root *os.Root, name string, opts *Options) (*Dir, error) {
-	o := opts.or()
+	return createRoot(root, name, opts.or(), true)
+}
+
+func createRoot(root *os.Root, name string, o *Options, sync bool) (*Dir, error) {
 	d, err := safefs.OpenDir(root, ".", o.hook)
 	if err != nil {
 		return nil, err
 	}
-	for part := range pathParts(name) {
-		sub, made, err := d.Mkdir(part, o.DirMode, o.owner())
-		if err == nil && made {
-			err = d.Sync()
-		}
+	made := false
+	parts := slices.Collect(pathParts(name))
+	for i, part := range parts {
+		sub, m, err := makeDir(d, part, o, i == len(parts)-1, sync)
 		d.Close()
 		if err != nil {
 			return nil, err
 		}
-		d = sub
+		d, made = sub, m
 	}
-	return createIn(d, ".", o, true)
+	return createIn(d, ".", o, made, sync)
+}
+
+// makeDir opens a directory of a Maildir and makes it if it is missing. One on
+// the way to a Maildir is not mine.
+func makeDir(d *safefs.Dir, name string, o *Options, mine, sync bool) (sub *safefs.Dir, made bool, err error) {
+	sub, made, err = d.Mkdir(name, o.DirMode, o.owner())
+	if err != nil {
+		return nil, false, err
+	}
+	if !made && mine {
+		made, err = adopt(sub, o)
+	}
+	if err == nil && made && sync {
+		err = d.Sync()
+	}
+	if err != nil {
+		sub.Close()
+		return nil, false, err
+	}
+	return sub, made, nil
+}
+
+// adopt gives an empty directory its owner that a run has made which was
+// killed before it could: nobody else makes root's directories in a Maildir.
+func adopt(d *safefs.Dir, o *Options) (half bool, err error) {
+	self := os.Geteuid()
+	if o.Owner.UID < 0 || o.Owner.UID == self {
+		return false, nil
+	}
+	fi, err := d.Lstat(".")
+	if err != nil || fi.UID != self {
+		return false, err
+	}
+	for _, err := range d.Entries(context.Background()) {
+		return false, err
+	}
+	return true, d.Own(o.DirMode, o.owner())
 }
 
 // createIn makes the parts of a Maildir in root, which it takes over.
-func createIn(root *safefs.Dir, folder string, o *Options, sync bool) (*Dir, error) {
-	made := false
+func createIn(root *safefs.Dir, folder string, o *Options, made, sync bool) (*Dir, error) {
+	fail := func(err error) (*Dir, error) {
+		root.Close()
+		return nil, err
+	}
 	for _, name := range []string{"tmp", "new", "cur"} {
-		sub, m, err := root.Mkdir(name, o.DirMode, o.owner())
+		sub, m, err := makeDir(root, name, o, true, false)
 		if err != nil {
-			root.Close()
-			return nil, err
+			return fail(err)
 		}
 		sub.Close()
 		made = made || m
 	}
-	if made && folder != "." {
+	if folder != "." {
 		// An empty file marks a folder for deliverers: the quota is above it.
 		f, err := root.Create("maildirfolder", o.FileMode, o.owner())
 		if err == nil {
-			err = f.Close()
+			made, err = true, f.Close()
 		}
 		if err != nil && !errors.Is(err, fs.ErrExist) {
-			root.Close()
-			return nil, err
+			return fail(err)
 		}
 	}
 	if made && sync {
 		if err := root.Sync(); err != nil {
-			root.Close()
-			return nil, err
+			return fail(err)
 		}
 	}
-	return openDir(root, folder, o)
+	d, err := openDir(root, folder, o)
+	if err == nil {
+		d.made = made
+	}
+	return d, err
 }
 
 // Close gives the descriptors back.
@@ -258,17 +303,11 @@ func (d *Dir) createFolder(dir string, sync bool) (*Dir, error) {
 	if _, ok := FolderLevels(dir, UTF8); !ok {
 		return nil, fmt.Errorf("%w: %q", ErrFolder, dir)
 	}
-	sub, made, err := d.root.Mkdir(dir, d.opts.DirMode, d.opts.owner())
+	sub, made, err := makeDir(d.root, dir, d.opts, true, sync)
 	if err != nil {
 		return nil, err
 	}
-	if made && sync {
-		if err := d.root.Sync(); err != nil {
-			sub.Close()
-			return nil, err
-		}
-	}
-	return createIn(sub, dir, d.opts, sync)
+	return createIn(sub, dir, d.opts, made, sync)
 }
 
 // An Entry is a message in its place.
@@ -363,3 +402,7 @@ func (d *Dir) SetFlags(e Entry, f Flags) (Entry, error) {
 	}
 	return to, err
 }
+
+// Remove deletes a message. The deletion is durable when the directory is
+// synced next.
+func (d *Dir) Remove(e Entry) error { return d.sub(e).Remove(e.Name.String()) }

@@ -87,7 +87,7 @@ func FolderLevels(dir string, enc Encoding) (levels []string, ok bool) {
 	if dir == "." {
 		return nil, true
 	}
-	if len(dir) < 2 || dir[0] != '.' || dir[1] == '.' {
+	if len(dir) < 2 || dir[0] != '.' || dir[1] == '.' || strings.ContainsAny(dir, "/\x00") {
 		return nil, false
 	}
 	for l := range strings.SplitSeq(dir[1:], ".") {

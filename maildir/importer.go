@@ -6,8 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -82,14 +82,16 @@ type Result struct {
 // An Importer brings messages into one Maildir. Its Committer makes them
 // durable in groups.
 type Importer struct {
-	c       *Committer
-	dir     *Dir
-	j       *journal
-	probs   []qmailkit.Problem
-	sources map[string]*source
-	forgot  bool // there was no journal: names tell what was delivered
+	c     *Committer
+	dir   *Dir
+	j     *journal
+	probs []qmailkit.Problem
+
+	// unsynced says that directories were made that no sync has covered.
+	unsynced atomic.Bool
 
 	mu      sync.Mutex
+	sources map[string]*source
 	folders map[string]*folder
 	refs    int // groups that hold messages of it, and one while it is open
 	finish  func(*Dir) error
@@ -104,9 +106,9 @@ type source struct {
 // A folder is an open folder of an import.
 type folder struct {
 	*Dir
-	named map[ID]struct{} // delivered by an import whose journal is gone
 
 	mu       sync.Mutex
+	named    map[ID]Name // delivered by earlier imports, but not in the journal
 	keywords *Keywords
 	dirty    bool // has keywords that are not in the file yet
 }
@@ -119,7 +121,7 @@ func (c *Committer) Import(root *os.Root, name string, opts *Options) (*Importer
 	if c.opts.hook != nil {
 		o.hook = c.opts.hook
 	}
-	d, err := c.create(root, name, o)
+	d, err := createRoot(root, name, o, c.separately())
 	if err != nil {
 		return nil, err
 	}
@@ -129,9 +131,10 @@ func (c *Committer) Import(root *os.Root, name string, opts *Options) (*Importer
 		return nil, err
 	}
 	im := &Importer{
-		c: c, dir: d, j: j, probs: probs, forgot: j.f == nil, refs: 1,
+		c: c, dir: d, j: j, probs: probs, refs: 1,
 		sources: map[string]*source{}, folders: map[string]*folder{},
 	}
+	im.unsynced.Store(d.made)
 	if err := im.recover(); err != nil {
 		j.close()
 		d.Close()
@@ -140,183 +143,8 @@ func (c *Committer) Import(root *os.Root, name string, opts *Options) (*Importer
 	return im, nil
 }
 
-// create makes the Maildir's directories, synced one by one only where the
-// group's sync will not cover them.
-func (c *Committer) create(root *os.Root, name string, o *Options) (*Dir, error) {
-	if c.separately() {
-		return CreateRoot(root, name, o)
-	}
-	parent := "."
-	base := name
-	if i := strings.LastIndexByte(name, '/'); i >= 0 {
-		parent, base = name[:i], name[i+1:]
-	}
-	if base == "." || base == "" {
-		d, err := safefs.OpenDir(root, ".", o.hook)
-		if err != nil {
-			return nil, err
-		}
-		return createIn(d, ".", o, false)
-	}
-	d, err := safefs.OpenDir(root, parent, o.hook)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	sub, _, err := d.Mkdir(base, o.DirMode, o.owner())
-	if err != nil {
-		return nil, err
-	}
-	return createIn(sub, ".", o, false)
-}
-
 // Problems are the oddities found in the journal.
 func (im *Importer) Problems() []qmailkit.Problem { return im.probs }
-
-// recover ends the intents that the journal has open, and takes what is left
-// of unfinished imports out of tmp/.
-func (im *Importer) recover() error {
-	folders := map[string]bool{".": true}
-	if !im.forgot {
-		for name, err := range im.dir.Folders(context.Background()) {
-			if errors.Is(err, qmailkit.ErrIncomplete) {
-				return err
-			}
-			if err == nil {
-				folders[name] = true
-			}
-		}
-	}
-	groups := map[uint64]bool{}
-	var voided []byte
-	for i := range im.j.pending {
-		r := &im.j.pending[i]
-		groups[r.group] = true
-		done, err := im.conclude(r)
-		if err != nil {
-			return err
-		}
-		if done {
-			im.j.done = append(im.j.done, known{id: r.id, place: r.place()})
-		} else {
-			voided = appendLine(voided, (&record{kind: 'A', group: r.group, id: r.id}).text())
-		}
-	}
-	if err := im.sweep(folders); err != nil {
-		return err
-	}
-	if len(groups) == 0 {
-		return nil
-	}
-	for name := range folders {
-		if err := im.syncFolder(name); err != nil {
-			return err
-		}
-	}
-	for g := range groups {
-		voided = appendLine(voided, (&record{kind: 'D', group: g}).text())
-	}
-	if err := im.j.append(voided); err != nil {
-		return err
-	}
-	if err := im.j.sync(); err != nil {
-		return err
-	}
-	return im.j.reload()
-}
-
-// conclude ends one intent: the file in tmp/, whose data are safe, gets its
-// place. done is false where the message must be delivered again.
-func (im *Importer) conclude(r *record) (done bool, err error) {
-	d, err := im.dir.Folder(r.folder)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMaildir) {
-		return !im.abandoned(r), nil // its reader has taken the folder away
-	}
-	if err != nil {
-		return false, err
-	}
-	defer d.Close()
-	e := Entry{Folder: r.folder, Cur: r.cur, Name: r.name}
-	err = d.tmp.RenameExcl(r.name.Base(), d.sub(e), r.name.String())
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, fs.ErrExist):
-		return true, d.tmp.Remove(r.name.Base())
-	case !errors.Is(err, fs.ErrNotExist):
-		return false, err
-	}
-	found, err := d.has(r.name.Base())
-	return found || !im.abandoned(r), err
-}
-
-// abandoned says whether others may have cleaned the intent's file away.
-func (im *Importer) abandoned(r *record) bool {
-	return im.c.now().Sub(time.Unix(r.time, 0)) > abandonAfter
-}
-
-// has looks for a message by its base, under whatever flags.
-func (d *Dir) has(base string) (bool, error) {
-	for e, err := range d.Messages(context.Background()) {
-		if errors.Is(err, qmailkit.ErrIncomplete) {
-			return false, err
-		}
-		if e.Name.Base() == base {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// sweep removes the files of unfinished imports from tmp/; what has an intent
-// is gone from there by now.
-func (im *Importer) sweep(folders map[string]bool) error {
-	for name := range folders {
-		d, err := im.dir.Folder(name)
-		if err != nil {
-			continue
-		}
-		err = d.sweep()
-		d.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (d *Dir) sweep() error {
-	for e, err := range d.tmp.Entries(context.Background()) {
-		if err != nil {
-			return err
-		}
-		if _, ours := importedID(e.Name()); ours {
-			if err := d.tmp.Remove(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (im *Importer) syncFolder(name string) error {
-	d, err := im.dir.Folder(name)
-	if err != nil {
-		return nil // a reader's doing; its messages are his
-	}
-	defer d.Close()
-	return errors.Join(d.newd.Sync(), d.cur.Sync(), d.tmp.Sync())
-}
-
-// importedID finds the ID in a name that importName made.
-func importedID(name string) (ID, bool) {
-	_, rest, ok := strings.Cut(name, ".R")
-	if !ok || len(rest) < 32 {
-		return ID{}, false
-	}
-	id, ok := parseID(rest[:32])
-	return id, ok && strings.HasPrefix(rest[32:], importedMark+",S=")
-}
 
 // folder opens or makes a folder once.
 func (im *Importer) folder(name string) (*folder, error) {
@@ -328,37 +156,19 @@ func (im *Importer) folder(name string) (*folder, error) {
 	if f := im.folders[name]; f != nil {
 		return f, nil
 	}
-	d, err := im.dir.createFolder(name, im.c.separately())
-	if err != nil {
-		return nil, err
+	d := im.dir // its descriptors serve the INBOX too
+	if name != "." {
+		var err error
+		if d, err = im.dir.createFolder(name, im.c.separately()); err != nil {
+			return nil, err
+		}
+		if d.made {
+			im.unsynced.Store(true)
+		}
 	}
 	f := &folder{Dir: d}
-	if im.forgot {
-		if f.named, err = named(d); err != nil {
-			d.Close()
-			return nil, err
-		}
-	}
 	im.folders[name] = f
 	return f, nil
-}
-
-// named finds messages of an earlier import by their names: the journal that
-// would tell of them is gone.
-func named(d *Dir) (map[ID]struct{}, error) {
-	var out map[ID]struct{}
-	for e, err := range d.Messages(context.Background()) {
-		if errors.Is(err, qmailkit.ErrIncomplete) {
-			return nil, err
-		}
-		if id, ok := importedID(e.Name.String()); ok {
-			if out == nil {
-				out = map[ID]struct{}{}
-			}
-			out[id] = struct{}{}
-		}
-	}
-	return out, nil
 }
 
 // Add hands a message over. Errors of this message go to its Done; an error
@@ -372,27 +182,40 @@ func (im *Importer) Add(ctx context.Context, m *Message) error {
 	if err != nil && !planted(err) {
 		return im.c.fatal(err)
 	}
-	s := im.sources[m.Source]
-	if s == nil {
-		s = &source{turn: make(chan struct{}), seen: map[uint64]uint32{}}
-		close(s.turn)
-		im.sources[m.Source] = s
-	}
-	t := &task{im: im, f: f, m: m, src: s, turn: s.turn, next: make(chan struct{})}
+	t := &task{im: im, f: f, m: m, next: make(chan struct{})}
 	t.result.Err = err
-	s.turn = t.next
+	im.mu.Lock()
+	t.src = im.sources[m.Source]
+	if t.src == nil {
+		t.src = &source{turn: make(chan struct{}), seen: map[uint64]uint32{}}
+		close(t.src.turn)
+		im.sources[m.Source] = t.src
+	}
+	t.turn, t.src.turn = t.src.turn, t.next
+	im.mu.Unlock()
 	return im.c.add(t)
+}
+
+// MakeFolder makes an empty folder, durably, where it is missing.
+func (im *Importer) MakeFolder(name string) error {
+	f, err := im.dir.createFolder(name, im.c.opts.Sync != SyncNone)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // planted says that an error comes from what stands in the user's directory,
 // and so concerns that folder only.
 func planted(err error) bool {
 	return errors.Is(err, ErrFolder) || errors.Is(err, qmailkit.ErrLink) || errors.Is(err, qmailkit.ErrNotPlain) ||
-		errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
+		errors.Is(err, safefs.ErrForeign) || errors.Is(err, safefs.ErrTooBig) || errors.Is(err, fs.ErrNotExist) ||
+		errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 }
 
 // Close says that no more messages come. When the last of them is on the disk,
-// finish is called if it is not nil, and the descriptors are given back.
+// finish is called if it is not nil, and the descriptors are given back. An
+// error that finish returns ends the import of all Maildirs.
 func (im *Importer) Close(finish func(*Dir) error) error {
 	im.mu.Lock()
 	im.finish = finish
@@ -414,7 +237,9 @@ func (im *Importer) release() error {
 		err = im.finish(im.dir)
 	}
 	for _, f := range im.folders {
-		f.Close()
+		if f.Dir != im.dir {
+			f.Close()
+		}
 	}
 	return errors.Join(err, im.j.close(), im.dir.Close())
 }

@@ -1,7 +1,6 @@
 package maildir
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -36,6 +35,12 @@ const JournalName = "qmailkit-journal"
 const (
 	journalVersion = "qmailkit-journal 1"
 	maxJournalLine = 4096
+	// A journal lies where its user can write. One of this size, with so many
+	// intents that no group has ended, or with such group numbers is no import's.
+	maxJournal   = 8 << 30
+	maxPending   = 1 << 20
+	maxGroup     = 1 << 62
+	journalProbs = 100 // damaged lines that are reported one by one
 	// abandonAfter is the age at which others clean tmp/ (maildir(5)): an
 	// older intent whose file is nowhere may have lost it to them.
 	abandonAfter = 36 * time.Hour
@@ -222,7 +227,7 @@ type journal struct {
 // name, which a user could have put there to make root write into it.
 func openJournal(dir *safefs.Dir, o *Options) (*journal, []qmailkit.Problem, error) {
 	j := &journal{dir: dir, opts: o}
-	f, err := dir.OpenWrite(JournalName)
+	f, err := dir.OpenWrite(JournalName, o.Owner.UID)
 	if errors.Is(err, fs.ErrNotExist) {
 		return j, nil, nil
 	}
@@ -247,161 +252,13 @@ func (j *journal) create() error {
 	if err != nil {
 		return err
 	}
-	if j.f, err = j.dir.OpenWrite(JournalName); err != nil {
+	if j.f, err = j.dir.OpenWrite(JournalName, j.opts.Owner.UID); err != nil {
 		return err
 	}
 	j.size = int64(len(first))
 	j.fresh = true
 	_, err = j.f.Seek(j.size, io.SeekStart)
 	return err
-}
-
-// read loads the journal and cuts a torn tail off.
-func (j *journal) read() ([]qmailkit.Problem, error) {
-	var probs []qmailkit.Problem
-	path := j.dir.Name() + "/" + JournalName
-	open := map[uint64][]openRecord{}
-	br := bufio.NewReaderSize(j.f, maxJournalLine)
-	off, lineNo := int64(0), 0
-	for {
-		line, err := br.ReadSlice('\n')
-		if err == io.EOF {
-			break // what stands there without a newline was torn off
-		}
-		if err != nil && err != bufio.ErrBufferFull {
-			return probs, err
-		}
-		lineNo++
-		here := off
-		off += int64(len(line))
-		text, ok := checkLine(line)
-		if err != nil {
-			ok = false
-			n, e := skipLine(br)
-			off += n
-			if e != nil {
-				break
-			}
-		}
-		var r record
-		switch {
-		case lineNo == 1:
-			if !ok || text != journalVersion {
-				return probs, &fs.PathError{Op: "read", Path: path, Err: errors.New("not a journal of a version known here")}
-			}
-			j.size = off
-			continue
-		case ok:
-			r, err = parseRecord(text)
-			ok = err == nil
-		}
-		if !ok {
-			probs = append(probs, qmailkit.Problem{Code: "maildir.journal-line", Severity: qmailkit.Warning, Path: path,
-				Line: lineNo, Offset: here, Err: errors.New("damaged line in the journal is left out")})
-			continue
-		}
-		j.size = off
-		j.take(r, here, open)
-	}
-	if j.size == 0 && !j.look {
-		return probs, j.rewrite()
-	}
-	j.settle(open)
-	if j.look {
-		return probs, nil
-	}
-	if err := j.f.Truncate(j.size); err != nil {
-		return probs, err
-	}
-	_, err := j.f.Seek(j.size, io.SeekStart)
-	return probs, err
-}
-
-// rewrite begins an empty file anew: its making was cut off.
-func (j *journal) rewrite() error {
-	if err := j.f.Truncate(0); err != nil {
-		return err
-	}
-	if _, err := j.f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	return j.append(appendLine(nil, journalVersion))
-}
-
-// openRecord is an intent whose group is not known to be done.
-type openRecord struct {
-	r   record
-	off int64
-}
-
-func (j *journal) take(r record, off int64, open map[uint64][]openRecord) {
-	j.group = max(j.group, r.group)
-	switch r.kind {
-	case 'I':
-		open[r.group] = append(open[r.group], openRecord{r, off})
-	case 'A':
-		open[r.group] = slices.DeleteFunc(open[r.group], func(o openRecord) bool { return o.r.id == r.id })
-	case 'D':
-		for _, o := range open[r.group] {
-			j.add(&o.r, o.off)
-		}
-		delete(open, r.group)
-	case 'F':
-		j.add(&r, off)
-	}
-}
-
-func (j *journal) add(r *record, off int64) {
-	var k known
-	k.set(r, off)
-	j.done = append(j.done, k)
-}
-
-// settle sorts what is done, the last record of an ID winning, and keeps the
-// open intents for recovery.
-func (j *journal) settle(open map[uint64][]openRecord) {
-	slices.SortStableFunc(j.done, func(a, b known) int {
-		if c := bytes.Compare(a.id[:], b.id[:]); c != 0 {
-			return c
-		}
-		return int(min(max(b.line()-a.line(), -1), 1))
-	})
-	j.done = slices.CompactFunc(j.done, func(a, b known) bool { return a.id == b.id })
-	j.done = slices.Clip(j.done)
-	groups := make([]uint64, 0, len(open))
-	for g := range open {
-		groups = append(groups, g)
-	}
-	slices.Sort(groups)
-	for _, g := range groups {
-		for _, o := range open[g] {
-			j.pending = append(j.pending, o.r)
-		}
-	}
-}
-
-// checkLine takes the checksum off a line.
-func checkLine(line []byte) (string, bool) {
-	n := len(line) - 10 // blank, eight digits, newline
-	if n < 1 || line[n] != ' ' {
-		return "", false
-	}
-	sum, err := strconv.ParseUint(string(line[n+1:n+9]), 16, 32)
-	if err != nil || uint32(sum) != crc32.Checksum(line[:n], castagnoli) {
-		return "", false
-	}
-	return string(line[:n]), true
-}
-
-// skipLine reads to the end of a line that is too long to be ours.
-func skipLine(br *bufio.Reader) (n int64, err error) {
-	for {
-		b, err := br.ReadSlice('\n')
-		n += int64(len(b))
-		if err != bufio.ErrBufferFull {
-			return n, err
-		}
-	}
 }
 
 // find looks a message up among those that are done.
@@ -439,12 +296,7 @@ func (j *journal) append(lines []byte) error {
 			return err
 		}
 	}
-	if j.opts.hook != nil {
-		if err := j.opts.hook("write", JournalName); err != nil {
-			return err
-		}
-	}
-	n, err := j.f.Write(lines)
+	n, err := j.opts.hook.Write(j.f, JournalName, lines)
 	j.dirty = true
 	if err != nil {
 		return err

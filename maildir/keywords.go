@@ -95,12 +95,15 @@ func (d *Dir) Keywords() (*Keywords, error) {
 
 // SetKeywords replaces the table of this folder, durably.
 func (d *Dir) SetKeywords(k *Keywords) error {
-	return d.root.WriteFile(KeywordsName, d.sideFile(), k.Bytes())
+	return d.writeSide(KeywordsName, k.Bytes(), false)
 }
 
-// sideFile says how the side files of a Maildir are replaced.
-func (d *Dir) sideFile() safefs.Replacement {
-	return safefs.Replacement{Mode: d.opts.FileMode, Owner: d.opts.owner(), Inherit: true}
+// writeSide replaces a side file. The name of its temporary file is fixed, so
+// that the next run takes away what a killed one left.
+func (d *Dir) writeSide(name string, b []byte, undurable bool) error {
+	return d.root.WriteFile(name, safefs.Replacement{
+		Mode: d.opts.FileMode, Owner: d.opts.owner(), Inherit: true, Temp: "." + name + ".qmailkit", Undurable: undurable,
+	}, b)
 }
 
 // letters gives the small letters of a message's keywords.
@@ -127,13 +130,15 @@ func (f *folder) letters(names []string) (flags Flags, lost int, err error) {
 }
 
 // saveKeywords writes the tables that the group has added to, before a letter
-// of it is seen.
-func (c *Committer) saveKeywords(g *group) error {
+// of it is seen or promised. A sync of the whole file system that follows, or
+// that is not wanted, spares theirs.
+func (c *Committer) saveKeywords(g *group, follows bool) error {
+	undurable := c.opts.Sync == SyncNone || follows && !c.separately()
 	for f := range g.folders {
 		f.mu.Lock()
 		var err error
 		if f.dirty {
-			err = f.SetKeywords(f.keywords)
+			err = f.writeSide(KeywordsName, f.keywords.Bytes(), undurable)
 			f.dirty = err != nil
 		}
 		f.mu.Unlock()

@@ -131,7 +131,7 @@ func (d *Dir) RebuildQuota(ctx context.Context, limit string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, safefs.ErrTooBig) {
 		return err
 	}
-	return d.root.WriteFile(QuotaName, d.sideFile(), text)
+	return d.writeSide(QuotaName, text, false)
 }
 
 // QuotaLimit is the first line of maildirsize; empty where there is none.

@@ -54,23 +54,38 @@ func (w *writer) stage(c *Committer, t *task) {
 	flags := t.m.Flags | letters
 	t.cur = t.m.Cur || flags != 0
 	known := t.im.j.find(t.result.ID)
-	switch _, named := t.f.named[t.result.ID]; {
+	var name Name
+	named := false
+	if err == nil && known == nil {
+		name, named, err = t.f.earlier(t.im.j, t.result.ID)
+	}
+	switch {
 	case err != nil:
 	case c.err() != nil:
 		err = c.err()
 	case known != nil:
 		err = t.again(known, flags)
 	case named:
-		t.result.Outcome = Present
+		// What the reader did to it since is not known. That it was delivered
+		// as the source wants it now is the guess that changes nothing.
+		t.result.Outcome, t.act, t.name = Present, actRecord, t.wish(name, flags)
 	default:
 		err = w.write(c, t, flags, content, inline)
 	}
 	if err != nil {
-		t.result.Err = err
-		if src := (*sourceError)(nil); !errors.As(err, &src) {
+		t.result.Outcome, t.result.Err = Failed, err
+		if src := (*sourceError)(nil); !errors.As(err, &src) && !planted(err) {
 			c.fatal(err)
 		}
 	}
+}
+
+// wish is the name that the message should have where it goes.
+func (t *task) wish(n Name, flags Flags) Name {
+	if t.cur {
+		return n.WithFlags(flags)
+	}
+	return n.Bare()
 }
 
 // read takes the digest of a message, and keeps a small one in the buffer.
@@ -107,23 +122,32 @@ func (t *task) again(k *known, flags Flags) error {
 	if err != nil {
 		return err
 	}
-	t.from = Entry{Folder: r.folder, Cur: r.cur, Name: r.name}
+	t.result.Outcome = Kept
 	if r.folder != t.f.Dir.folder {
-		t.result.Outcome = Kept
 		return nil
 	}
-	_, err = t.f.sub(t.from).Lstat(r.name.String())
-	if errors.Is(err, fs.ErrNotExist) {
-		t.result.Outcome = Kept
+	wish := t.wish(r.name, flags)
+	places := []Entry{
+		{Cur: t.cur, Name: wish}, // both sides changed alike, or a run was cut off
+		{Cur: r.cur, Name: r.name},
+	}
+	if !r.cur {
+		// Opening a folder moves what is new in it, without any flag.
+		places = append(places, Entry{Cur: true, Name: r.name.WithFlags(0)})
+	}
+	for i, e := range places {
+		e.Folder = r.folder
+		switch _, err := t.f.sub(e).Lstat(e.Name.String()); {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return err
+		case i == 0:
+			t.result.Outcome, t.act, t.name = Present, actRecord, wish
+		default:
+			t.act, t.name, t.from = actRename, wish, e
+		}
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	t.act = actRename
-	t.name = r.name.Bare()
-	if t.cur {
-		t.name = r.name.WithFlags(flags)
 	}
 	return nil
 }
@@ -141,10 +165,17 @@ func (w *writer) write(c *Committer, t *task, flags Flags, content Content, inli
 	if err != nil {
 		return err
 	}
-	if t.cur {
-		name = name.WithFlags(flags)
-	}
+	name = t.wish(name, flags)
 	f, err := t.f.tmp.Create(base, t.f.opts.FileMode, t.f.opts.owner())
+	if errors.Is(err, fs.ErrExist) {
+		// Only its user can have put it there, since recovery has swept.
+		if e := t.f.tmp.Remove(base); e == nil {
+			f, err = t.f.tmp.Create(base, t.f.opts.FileMode, t.f.opts.owner())
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = &sourceError{err}
+	}
 	if err != nil {
 		return err
 	}

@@ -181,7 +181,7 @@ func (d *Dir) SeedUIDList(u *UIDList) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return d.root.WriteFile(UIDListName, d.sideFile(), u.Bytes())
+	return d.writeSide(UIDListName, u.Bytes(), false)
 }
 
 // Subscriptions of a Maildir: Courier's file has "INBOX.A.B" a line in the
@@ -241,5 +241,5 @@ func (d *Dir) addLines(name, head string, lines []string) error {
 	if bytes.Equal(old, text) || len(lines) == 0 {
 		return nil
 	}
-	return d.root.WriteFile(name, d.sideFile(), text)
+	return d.writeSide(name, text, false)
 }
