@@ -14,7 +14,7 @@ import (
 const KeywordsName = "dovecot-keywords"
 
 // maxSideFile bounds the side files that are read whole.
-const maxSideFile = 64 << 20
+const maxSideFile = 4 << 20
 
 // Keywords is Dovecot's table of a folder's keywords: letter a is the name at
 // index 0, and so on to z. Names beyond 26 have no letter.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"strconv"
 	"strings"
 
@@ -67,7 +68,7 @@ func (d *Dir) Usage(ctx context.Context) (bytes, messages int64, err error) {
 				return err
 			}
 			if err != nil || e.Name.Flags().Has(Trashed) {
-				continue
+				continue // a link or a directory is no message
 			}
 			n, ok := e.Name.Size()
 			if !ok {
@@ -80,7 +81,7 @@ func (d *Dir) Usage(ctx context.Context) (bytes, messages int64, err error) {
 				}
 				n = fi.Size
 			}
-			bytes += n
+			bytes += min(n, math.MaxInt64-bytes) // a name can say anything
 			messages++
 		}
 		return nil
@@ -92,12 +93,18 @@ func (d *Dir) Usage(ctx context.Context) (bytes, messages int64, err error) {
 		if errors.Is(err, qmailkit.ErrIncomplete) {
 			return 0, 0, err
 		}
-		if err != nil || name == ".Trash" {
+		if name == ".Trash" {
 			continue
 		}
-		f, err := d.Folder(name)
+		var f *Dir
+		if err == nil {
+			f, err = d.Folder(name)
+		}
 		if err != nil {
-			continue
+			if planted(err) || errors.Is(err, ErrNotMaildir) {
+				continue
+			}
+			return 0, 0, err
 		}
 		err = add(f)
 		f.Close()

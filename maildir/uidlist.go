@@ -43,8 +43,14 @@ func (r *UIDRecord) Field(key byte) (string, bool) {
 	return "", false
 }
 
-// maxUIDLine bounds a line; a file name and its fields fit well.
-const maxUIDLine = 8192
+// A UID list is read whole. A line holds a file name and a few fields; a list
+// with more records than this is taken for an attack on the memory.
+const (
+	maxUIDList    = 128 << 20
+	maxUIDLine    = 8192
+	maxUIDRecords = 2 << 20
+	maxUIDFields  = 4 * maxUIDRecords // of all records
+)
 
 // ParseUIDList reads dovecot-uidlist, version 3 or 1, or courierimapuiddb.
 func ParseUIDList(b []byte) (*UIDList, error) {
@@ -53,6 +59,7 @@ func ParseUIDList(b []byte) (*UIDList, error) {
 	}
 	sc := bufio.NewScanner(bytes.NewReader(b))
 	sc.Buffer(nil, maxUIDLine)
+	sc.Split(scanLF)
 	if !sc.Scan() {
 		return fail(1, "empty")
 	}
@@ -61,6 +68,7 @@ func ParseUIDList(b []byte) (*UIDList, error) {
 	if err != nil {
 		return fail(1, err.Error())
 	}
+	fields := 0
 	for n := 2; sc.Scan(); n++ {
 		uid, rest, _ := strings.Cut(sc.Text(), " ")
 		id, err := strconv.ParseUint(uid, 10, 32)
@@ -69,11 +77,15 @@ func ParseUIDList(b []byte) (*UIDList, error) {
 		}
 		r := UIDRecord{UID: uint32(id), Base: rest}
 		if version == 3 {
-			fields, base, ok := cutFields(rest)
+			f, base, ok := cutFields(rest)
 			if !ok {
 				return fail(n, "no file name")
 			}
-			r.Fields, r.Base = fields, base
+			r.Fields, r.Base = f, base
+		}
+		fields += len(r.Fields)
+		if len(u.Records) == maxUIDRecords || fields > maxUIDFields {
+			return fail(n, "too many records or fields")
 		}
 		r.Base, _, _ = strings.Cut(r.Base, ":")
 		if r.Base == "" {
@@ -85,6 +97,18 @@ func ParseUIDList(b []byte) (*UIDList, error) {
 		return fail(len(u.Records)+2, err.Error())
 	}
 	return u, nil
+}
+
+// scanLF parts lines as bufio.ScanLines does, but keeps a CR: a file name may
+// end in one.
+func scanLF(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
 }
 
 func (u *UIDList) header(f []string) (version int, err error) {
@@ -129,7 +153,8 @@ func cutFields(s string) (fields []string, base string, ok bool) {
 	return fields, s[1:], len(s) > 1
 }
 
-// Bytes is the list as Dovecot writes its version 3.
+// Bytes is the list as Dovecot writes its version 3; what Dovecot has written
+// comes back byte for byte.
 func (u *UIDList) Bytes() []byte {
 	b := fmt.Appendf(nil, "3 V%d N%d", u.Validity, u.Next)
 	for _, f := range u.Fields {
@@ -158,7 +183,7 @@ func (u *UIDList) CourierBytes() []byte {
 // UIDList reads the folder's dovecot-uidlist. A missing file is an error that
 // wraps fs.ErrNotExist.
 func (d *Dir) UIDList() (*UIDList, error) {
-	b, err := d.root.ReadFile(UIDListName, maxSideFile)
+	b, err := d.root.ReadFile(UIDListName, maxUIDList)
 	if err != nil {
 		return nil, err
 	}
@@ -169,19 +194,46 @@ func (d *Dir) UIDList() (*UIDList, error) {
 // server has opened it: IMAP and POP3 clients then keep what they know. Where
 // one exists it stays, and fs.ErrExist is wrapped.
 func (d *Dir) SeedUIDList(u *UIDList) error {
-	for _, r := range u.Records {
-		for _, f := range append(r.Fields, r.Base) {
-			if f == "" || strings.ContainsAny(f, " \n\r\x00") && f != r.Base || strings.ContainsAny(r.Base, ":\n\x00") {
-				return fmt.Errorf("maildir: UID %d: %q cannot stand in a UID list", r.UID, f)
-			}
-		}
+	if err := u.check(); err != nil {
+		return err
 	}
 	if _, err := d.root.Lstat(UIDListName); err == nil {
 		return &fs.PathError{Op: "create", Path: d.root.Name() + "/" + UIDListName, Err: fs.ErrExist}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return d.writeSide(UIDListName, u.Bytes(), false)
+	// Not simply replaced: a server may have made its own meanwhile.
+	tmp := "." + UIDListName + ".seed"
+	err := d.writeSide(tmp, u.Bytes(), false)
+	if err == nil {
+		err = d.root.RenameExcl(tmp, d.root, UIDListName)
+	}
+	if err != nil {
+		d.root.Remove(tmp)
+		return err
+	}
+	return d.root.Sync()
+}
+
+// check says whether the list reads back as it is.
+func (u *UIDList) check() error {
+	fine := func(f string) bool { return f != "" && f[0] != ':' && !strings.ContainsAny(f, " \n\r\x00") }
+	for _, f := range u.Fields {
+		if !fine(f) || f[0] == 'V' || f[0] == 'N' {
+			return fmt.Errorf("maildir: %q cannot stand in a UID list", f)
+		}
+	}
+	for _, r := range u.Records {
+		for _, f := range r.Fields {
+			if !fine(f) {
+				return fmt.Errorf("maildir: UID %d: %q cannot stand in a UID list", r.UID, f)
+			}
+		}
+		if r.Base == "" || strings.ContainsAny(r.Base, ":\n\x00") {
+			return fmt.Errorf("maildir: UID %d: %q cannot stand in a UID list", r.UID, r.Base)
+		}
+	}
+	return nil
 }
 
 // Subscriptions of a Maildir: Courier's file has "INBOX.A.B" a line in the
