@@ -88,6 +88,9 @@ func (s *splitter) start(ctx context.Context) error {
 	}
 	blanks := s.pos
 	for {
+		if err := s.countTo(s.pos); err != nil {
+			return err
+		}
 		s.w.keep = s.pos
 		if err := s.w.need(s.pos + 2); err != nil {
 			return s.ioError(err)
@@ -103,9 +106,6 @@ func (s *splitter) start(ctx context.Context) error {
 	}
 	if s.w.eof && s.pos >= s.w.end() {
 		return io.EOF
-	}
-	if err := s.countTo(s.pos); err != nil {
-		return err
 	}
 	line, _, err := s.w.line(s.pos)
 	if err != nil {

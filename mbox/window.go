@@ -114,10 +114,10 @@ func (w *window) room() {
 	case c == 0:
 		w.buf = make([]byte, 0, first)
 		return
-	case drop >= c/4:
+	case drop >= max(c/4, 1):
 		n := copy(w.buf, w.buf[drop:])
 		w.buf = w.buf[:n]
-	case c-len(w.buf) >= c/4:
+	case c-len(w.buf) >= max(c/4, 1):
 		return
 	default:
 		grown := make([]byte, 0, 2*c)
