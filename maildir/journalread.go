@@ -60,10 +60,13 @@ func (j *journal) read() ([]qmailkit.Problem, error) {
 		jr.probs = append(jr.probs, qmailkit.Problem{Code: "maildir.journal-line", Severity: qmailkit.Warning, Path: j.path(),
 			Err: fmt.Errorf("%d more damaged lines in the journal are left out", jr.bad-len(jr.probs))})
 	}
-	if j.size == 0 {
+	if j.size == 0 && !j.look {
 		return jr.probs, j.rewrite()
 	}
 	jr.settle()
+	if j.look {
+		return jr.probs, nil
+	}
 	if err := j.f.Truncate(j.size); err != nil {
 		return jr.probs, err
 	}
