@@ -41,9 +41,11 @@ type intent struct {
 
 // read loads the journal and cuts a torn tail off.
 func (j *journal) read() ([]qmailkit.Problem, error) {
-	if fi, err := j.f.Stat(); err != nil {
+	fi, err := j.f.Stat()
+	if err != nil {
 		return nil, err
-	} else if fi.Size() > maxJournal {
+	}
+	if fi.Size() > maxJournal {
 		return nil, j.fail(fmt.Errorf("%d bytes are too many for a journal", fi.Size()))
 	}
 	jr := &journalReader{j: j, br: bufio.NewReaderSize(j.f, maxJournalLine), open: map[uint64]*intents{}}
@@ -67,10 +69,12 @@ func (j *journal) read() ([]qmailkit.Problem, error) {
 	if j.look {
 		return jr.probs, nil
 	}
-	if err := j.f.Truncate(j.size); err != nil {
-		return jr.probs, err
+	if fi.Size() > j.size { // truncate(2) would touch the file's time in any case
+		if err := j.f.Truncate(j.size); err != nil {
+			return jr.probs, err
+		}
 	}
-	_, err := j.f.Seek(j.size, io.SeekStart)
+	_, err = j.f.Seek(j.size, io.SeekStart)
 	return jr.probs, err
 }
 
