@@ -14,7 +14,7 @@ import (
 
 // A Domain is a name that the old host receives mail for.
 type Domain struct {
-	Name string // in lower case, without a final dot
+	Name string // in lower case, without a final dot; empty if it is no domain
 	Raw  string // as it stands
 	// Class is the class that it is in: "w", or "VirtHost" for domains that
 	// are only in the virtual user table.
@@ -34,7 +34,8 @@ var domainFiles = []string{"etc/mail/local-host-names", "etc/mail/sendmail.cw", 
 // sendmail.cf name, and the words of its lines Cw; then the same for the class
 // VirtHost. A name comes once; of several places the first counts.
 //
-// Names that cannot be a domain on the new host come with an ItemError:
+// Names that cannot be a domain on the new host come with an ItemError, and
+// without Domain.Name:
 // "sendmail.domain-wildcard", "sendmail.domain-literal",
 // "sendmail.domain-malformed". Words behind the first, which Sendmail does not
 // read either, are a warning "sendmail.domain-words".
@@ -69,8 +70,11 @@ type domainScan struct {
 // ownName reads the machine's name out of the file that holds it.
 func (s *domainScan) ownName(name string) bool {
 	at, fi, err := s.host.lookup(name)
-	if err != nil || !fi.Mode.IsRegular() {
-		return true // such a file is a help, and no host has them all
+	if missing(err) || err == nil && !fi.Mode.IsRegular() {
+		return true // no host has them all
+	}
+	if err != nil {
+		return s.yield(Domain{}, place{path: name}.item("domains-unreadable", "the name of the host: %w", err))
 	}
 	for l, err := range s.host.lines(s.ctx, at) {
 		if errors.Is(err, qmailkit.ErrIncomplete) {
@@ -195,20 +199,27 @@ func (s *domainScan) name(raw, class string, at place) bool {
 		return true
 	}
 	s.names[d.Name] = true
-	var err error
-	switch {
-	case strings.HasPrefix(raw, "["), isAddress(raw):
-		err = at.item("domain-literal", "%.80q is an address, and no domain", raw)
-	case strings.HasPrefix(raw, ".") && domainName(d.Name[1:]) == nil, strings.ContainsAny(raw, "*?"), strings.HasPrefix(raw, "$"):
-		err = at.item("domain-wildcard", "%.80q stands for other names, which are not known here", raw)
-	default:
-		if e := domainName(d.Name); e != nil {
-			err = at.item("domain-malformed", "%.80q is no domain: %w", raw, e)
-		}
+	if err := notDomain(d, at); err != nil {
+		d.Name = ""
+		return s.yield(d, err)
 	}
-	d.Host = d.Name == "localhost" || strings.HasPrefix(d.Name, "localhost.") || slices.Contains(s.own, d.Name) ||
-		err == nil && !strings.Contains(d.Name, ".")
-	return s.yield(d, err)
+	d.Host = !strings.Contains(d.Name, ".") || strings.HasPrefix(d.Name, "localhost.") || slices.Contains(s.own, d.Name)
+	return s.yield(d, nil)
+}
+
+// notDomain says why a name of a class is no domain that could move.
+func notDomain(d Domain, at place) error {
+	below, dot := strings.CutPrefix(d.Name, ".")
+	switch {
+	case strings.HasPrefix(d.Raw, "["), isAddress(d.Raw):
+		return at.item("domain-literal", "%.80q is an address, and no domain", d.Raw)
+	case dot && domainName(below) == nil, strings.ContainsAny(d.Raw, "*?"), strings.HasPrefix(d.Raw, "$"):
+		return at.item("domain-wildcard", "%.80q stands for other names, which are not known here", d.Raw)
+	}
+	if err := domainName(d.Name); err != nil {
+		return at.item("domain-malformed", "%.80q is no domain: %w", d.Raw, err)
+	}
+	return nil
 }
 
 func isAddress(s string) bool {

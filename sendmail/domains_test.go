@@ -15,8 +15,12 @@ func domains(t *testing.T, h *Host) []string {
 	var got []string
 	for d, err := range h.Domains(context.Background()) {
 		s := ""
-		if d.Name != "" {
-			s = fmt.Sprintf("%s:%d %s %s", d.Path, d.Line, d.Name, d.Class)
+		if d.Raw != "" {
+			name := d.Name
+			if err != nil {
+				name += d.Raw // which is all that there is
+			}
+			s = fmt.Sprintf("%s:%d %s %s", d.Path, d.Line, name, d.Class)
 			if d.Host {
 				s += " host"
 			}

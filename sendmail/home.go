@@ -81,8 +81,8 @@ func cleanHome(home string) (string, error) {
 // home that is itself a link leads to must be no system directory and belong
 // to the account or, because copies lose their owners, to root or to whoever
 // runs this program. A home that is no link may be a system directory only if
-// it belongs to the account, as root's does, and may else belong to somebody
-// else, as shared ones do.
+// it belongs to the account, as root's does (to whoever runs this program, in
+// a copy), and may else belong to somebody else, as shared ones do.
 func (h *Host) home(a *Account) (string, error) {
 	name, err := cleanHome(a.Home)
 	if err != nil {
@@ -110,7 +110,7 @@ func (h *Host) home(a *Account) (string, error) {
 	}
 	direct := base == "." || at == join(parent, base)
 	switch {
-	case direct && fi.UID == a.UID:
+	case direct && (fi.UID == a.UID || a.UID == 0 && fi.UID == os.Geteuid()):
 		return at, nil
 	case systemDir(at):
 		return "", fmt.Errorf("%w: /%s is a system directory", ErrUnsafe, at)
@@ -120,6 +120,12 @@ func (h *Host) home(a *Account) (string, error) {
 	return at, nil
 }
 
+// homeless says that home failed because there is no home directory, or none
+// that may be read.
+func homeless(err error) bool {
+	return missing(err) || errors.Is(err, ErrUnsafe) || errors.Is(err, qmailkit.ErrLink)
+}
+
 // homeError is what is reported where home fails.
 func homeError(a *Account, err error) error {
 	at := a.place()
@@ -127,7 +133,7 @@ func homeError(a *Account, err error) error {
 	case missing(err):
 		return &ItemError{at.problem(qmailkit.Warning, "home-missing",
 			"the home directory %.200q of user %.80q does not exist", a.Home, a.Name)}
-	case errors.Is(err, ErrUnsafe), errors.Is(err, qmailkit.ErrLink):
+	case homeless(err):
 		return at.item("home-unsafe", "the home directory %.200q of user %.80q is not searched for mail: %w", a.Home, a.Name, err)
 	}
 	return at.item("home-unreadable", "the home directory %.200q of user %.80q cannot be read: %w", a.Home, a.Name, err)

@@ -1,7 +1,6 @@
 package sendmail
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,13 +21,16 @@ var (
 func (s *leftovers) queues() bool {
 	for _, dir := range []string{"var/spool/mqueue", "var/spool/clientmqueue", "usr/spool/mqueue"} {
 		at, _, err := s.host.lookup(dir)
-		if err != nil || s.files[at] {
+		if missing(err) || s.files[at] {
 			continue
 		}
-		s.files[at] = true
-		n, err := s.queue(dir, 2)
-		if err != nil {
-			return s.yield(qmailkit.Problem{}, err) && false
+		n := 0
+		if err == nil {
+			s.files[at] = true
+			n, err = s.queue(at, 2)
+		}
+		if err != nil && !s.unreadable(dir, err) {
+			return false
 		}
 		if n > 0 && !s.report(at, &queued, "%d %s in the queue: run \"sendmail -q\" on the old host", n, plural(n, "message is", "messages are")) {
 			return false
@@ -62,9 +64,10 @@ func (s *leftovers) lists() bool {
 		n := 0
 		for e, err := range s.directory(dir) {
 			if err != nil {
-				return s.yield(qmailkit.Problem{}, err) && false
-			}
-			if e.Type.IsDir() {
+				if !s.unreadable(dir, err) {
+					return false
+				}
+			} else if e.Type.IsDir() {
 				n++
 			}
 		}
@@ -81,14 +84,21 @@ func (s *leftovers) homes() bool {
 	seen := map[string]bool{}
 	for a, err := range s.host.Accounts(s.ctx) {
 		if errors.Is(err, qmailkit.ErrIncomplete) {
-			return s.yield(qmailkit.Problem{}, err) && false
+			return s.end(err)
 		}
 		if err != nil {
 			continue
 		}
 		s.names[strings.Clone(a.Name)] = true
 		home, err := s.host.home(a)
-		if err != nil || seen[home] {
+		switch {
+		case homeless(err) || seen[home]:
+			continue
+		case err != nil:
+			p, _ := AsProblem(homeError(a, err))
+			if !s.yield(p, nil) {
+				return false
+			}
 			continue
 		}
 		seen[home] = true
@@ -109,12 +119,16 @@ func (s *leftovers) homeFiles(a *Account, home string) bool {
 	var files []found
 	looked := 0
 	for e, err := range s.host.tree.ReadDir(s.ctx, home) {
-		if cause := context.Cause(s.ctx); cause != nil {
-			return s.yield(qmailkit.Problem{}, qmailkit.Incomplete(cause)) && false
+		if err == nil && looked == s.host.opts.MaxEntries {
+			err = fmt.Errorf("more than %d names", looked)
 		}
-		if looked++; err != nil || looked > s.host.opts.MaxEntries {
-			break // Mailboxes reads the same directory, and says so
+		if err != nil {
+			if !s.unreadable(home, err) {
+				return false
+			}
+			break
 		}
+		looked++
 		if !strings.HasPrefix(e.Name, ".") {
 			continue
 		}
@@ -173,7 +187,7 @@ func (s *leftovers) strayMail() bool {
 func (s *leftovers) strayDir(dir, prefix string, levels int) bool {
 	for e, err := range s.directory(dir) {
 		if err != nil {
-			return s.yield(qmailkit.Problem{}, err) && false
+			return s.unreadable(dir, err)
 		}
 		path := join(dir, e.Name)
 		user := e.Name
@@ -193,11 +207,21 @@ func (s *leftovers) strayDir(dir, prefix string, levels int) bool {
 				return false
 			}
 		default:
-			fi, err := s.host.tree.Lstat(path)
-			if err == nil && fi.Size > 0 && !s.report(path, &strayMail, "mail of no account, %d bytes, is not carried", fi.Size) {
+			if !s.strayFile(path) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+func (s *leftovers) strayFile(path string) bool {
+	fi, err := s.host.tree.Lstat(path)
+	switch {
+	case gone(err), err == nil && fi.Size == 0:
+		return true
+	case err != nil:
+		return s.unreadable(path, err)
+	}
+	return s.report(path, &strayMail, "mail of no account, %d bytes, is not carried", fi.Size)
 }

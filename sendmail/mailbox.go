@@ -179,18 +179,33 @@ func (w *walker) besides(home string) bool {
 			if e.Name == "Maildir" && !w.foreign(m, "Maildir") {
 				return false
 			}
-		case e.Type.IsRegular():
-			fi, err := w.host.tree.Lstat(m.Path)
-			if err != nil || fi.Size == 0 || checkFile(fi, w.account.UID) != nil {
-				continue
-			}
-			if kind, err := w.host.sniff(m.Path, w.account.UID); err == nil && kind == mboxFile &&
-				!w.fail(m, "mail-in-home", "this mailbox is in none of the folders %s of a home directory", strings.Join(w.host.opts.Folders, ", ")) {
-				return false
-			}
+		case e.Type.IsRegular() && !w.beside(m):
+			return false
 		}
 	}
 	return true
+}
+
+// beside reports a file in a home directory if it is an mbox. Links to files
+// of others are no mail of the account.
+func (w *walker) beside(m Mailbox) bool {
+	fi, err := w.host.tree.Lstat(m.Path)
+	if err == nil && (fi.Size == 0 || checkFile(fi, w.account.UID) != nil) {
+		return true
+	}
+	kind := ""
+	if err == nil {
+		kind, err = w.host.sniff(m.Path, w.account.UID)
+	}
+	switch {
+	case gone(err):
+		return true
+	case err != nil:
+		return w.fail(m, "unreadable", "%w", err)
+	case kind != mboxFile:
+		return true
+	}
+	return w.fail(m, "mail-in-home", "this mailbox is in none of the folders %s of a home directory", strings.Join(w.host.opts.Folders, ", "))
 }
 
 // tree yields the folders in the directory path.
@@ -215,10 +230,8 @@ func (w *walker) tree(path string, folder []string) bool {
 			ok = w.fail(m, "too-deep", "more than %d levels of folders", w.host.opts.MaxDepth)
 		case e.Type.IsDir():
 			ok = w.tree(m.Path, m.Folder)
-		case kind != mhFolder && w.isMH(m.Path, e):
-			kind = mhFolder
-			ok = w.foreign(Mailbox{Path: path, Folder: folder}, kind)
-		case kind == mhFolder && w.isMH(m.Path, e):
+		case e.Type.IsRegular() && numeric(e.Name):
+			ok = w.number(m, Mailbox{Path: path, Folder: folder}, &kind)
 		default:
 			ok = w.folder(m)
 		}
@@ -243,14 +256,24 @@ func (w *walker) folder(m Mailbox) bool {
 	return w.file(m, fi, "folder-not-mbox")
 }
 
-// isMH says that an entry is a message of an MH folder: a number for a name,
-// and no mbox, which may have the name of a year.
-func (w *walker) isMH(path string, e qmailkit.DirEntry) bool {
-	if !e.Type.IsRegular() || !numeric(e.Name) {
-		return false
+// number yields a file whose name is a number: an mbox, which may have the name
+// of a year, or a message of an MH folder. Such a folder is reported once, as
+// kind notes.
+func (w *walker) number(m, folder Mailbox, kind *string) bool {
+	is, err := w.host.sniff(m.Path, w.account.UID)
+	switch {
+	case gone(err):
+		return true
+	case err != nil:
+		return w.fail(m, "unreadable", "%w", err)
+	case is != otherFile:
+		return w.folder(m)
 	}
-	kind, err := w.host.sniff(path, w.account.UID)
-	return err == nil && kind == otherFile
+	if *kind == mhFolder {
+		return true
+	}
+	*kind = mhFolder
+	return w.foreign(folder, mhFolder)
 }
 
 func (w *walker) foreign(m Mailbox, kind string) bool {

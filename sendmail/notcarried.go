@@ -152,6 +152,9 @@ func (s *leftovers) database(name string, st *setting) bool {
 	}
 	for _, suffix := range []string{".db", ".pag"} {
 		at, _, err := s.host.lookup(name + suffix)
+		if !missing(err) && err != nil {
+			return s.report(name+suffix, st, "%s cannot be read: %w", st.what, err)
+		}
 		if err == nil && !s.files[at] {
 			s.files[at] = true
 			return s.report(at, st, "%s are not carried; only the database is here, without its text", st.what)
@@ -168,7 +171,7 @@ func (s *leftovers) counted(path string, f io.ReadCloser, st *setting) bool {
 	}
 	n, err := s.count(path, f, st.entry)
 	if cause := context.Cause(s.ctx); cause != nil {
-		return s.yield(qmailkit.Problem{}, qmailkit.Incomplete(cause)) && false
+		return s.end(cause)
 	}
 	if err != nil {
 		return s.report(path, st, "%s: %d entries and more are not carried: %w", st.what, n, err)
@@ -210,8 +213,7 @@ func (s *leftovers) config() bool {
 	for l, err := range s.host.lines(s.ctx, path) {
 		if err != nil {
 			if errors.Is(err, qmailkit.ErrIncomplete) {
-				s.yield(qmailkit.Problem{}, err)
-				return false
+				return s.end(err)
 			}
 			continue
 		}
@@ -258,7 +260,10 @@ func (s *leftovers) configSources() bool {
 	found := 0
 	for name, err := range s.directory("etc/mail") {
 		if err != nil {
-			return s.yield(qmailkit.Problem{}, err) && false
+			if !s.unreadable("etc/mail", err) {
+				return false
+			}
+			break
 		}
 		if strings.HasSuffix(name.Name, ".mc") {
 			found++
@@ -276,31 +281,55 @@ func (s *leftovers) configSources() bool {
 // maxHostEntries bounds the names of a directory of the host that are held.
 const maxHostEntries = 1 << 22
 
-// directory yields the names in a directory of the host, none if it does not
-// exist. An error is one that ends everything.
+// directory yields the names in a directory of the host in their order, none
+// if it does not exist. An error comes alone.
 func (s *leftovers) directory(name string) iter.Seq2[qmailkit.DirEntry, error] {
 	return func(yield func(qmailkit.DirEntry, error) bool) {
 		at, fi, err := s.host.lookup(name)
-		if err != nil || !fi.Mode.IsDir() {
+		if missing(err) || err == nil && !fi.Mode.IsDir() {
 			return
 		}
 		var names []qmailkit.DirEntry
-		for e, err := range s.host.tree.ReadDir(s.ctx, at) {
-			if err != nil {
-				yield(qmailkit.DirEntry{}, qmailkit.Incomplete(err))
-				return
-			}
-			if len(names) >= maxHostEntries {
-				yield(qmailkit.DirEntry{}, qmailkit.Incomplete(fmt.Errorf("%s: more than %d names", at, maxHostEntries)))
-				return
-			}
-			names = append(names, e)
+		if err == nil {
+			names, err = s.readDir(at)
 		}
-		slices.SortFunc(names, func(a, b qmailkit.DirEntry) int { return strings.Compare(a.Name, b.Name) })
+		if err != nil {
+			yield(qmailkit.DirEntry{}, err)
+			return
+		}
 		for _, e := range names {
 			if !yield(e, nil) {
 				return
 			}
 		}
 	}
+}
+
+func (s *leftovers) readDir(path string) (names []qmailkit.DirEntry, err error) {
+	for e, err := range s.host.tree.ReadDir(s.ctx, path) {
+		if err != nil {
+			return nil, err
+		}
+		if len(names) >= maxHostEntries {
+			return nil, fmt.Errorf("%s: more than %d names", path, maxHostEntries)
+		}
+		names = append(names, e)
+	}
+	slices.SortFunc(names, func(a, b qmailkit.DirEntry) int { return strings.Compare(a.Name, b.Name) })
+	return names, nil
+}
+
+// unreadable reports a directory in which something might be, unless the
+// context has ended, which ends everything.
+func (s *leftovers) unreadable(path string, err error) bool {
+	if cause := context.Cause(s.ctx); cause != nil {
+		return s.end(cause)
+	}
+	return s.yield(place{path: path}.problem(qmailkit.Error, "unreadable", "what is in it is not known: %w", err), nil)
+}
+
+// end yields the error that ends the sequence.
+func (s *leftovers) end(err error) bool {
+	s.yield(qmailkit.Problem{}, qmailkit.Incomplete(err))
+	return false
 }

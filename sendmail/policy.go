@@ -172,6 +172,10 @@ func (p *Policy) Judge(accounts iter.Seq2[*Account, error]) iter.Seq2[Decision, 
 		winner := map[string]string{} // old name of each new one
 		if p.FoldCase {
 			for a, err := range accounts {
+				if errors.Is(err, qmailkit.ErrIncomplete) {
+					yield(Decision{}, err)
+					return
+				}
 				if err != nil {
 					continue // it comes again
 				}

@@ -24,8 +24,11 @@ const maxSubscriptions = 100_000
 // home directory has no subscriptions; Mailboxes says why.
 func (h *Host) Subscriptions(ctx context.Context, a *Account) (names [][]string, problems []qmailkit.Problem, err error) {
 	home, err := h.home(a)
-	if err != nil {
+	if homeless(err) {
 		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, homeError(a, err)
 	}
 	s := &subscriptions{host: h, account: a, seen: map[string]bool{}}
 	files := []string{".mailboxlist", ".subscriptions"}
