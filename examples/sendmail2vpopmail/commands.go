@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"iter"
+
+	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/examples/internal/cli"
+	"github.com/qmailkit/qmailkit/vpopmail"
+)
+
+// doCommands prints the accounts as a script for vpopmail's own programs. The
+// hashes are its purpose, so they are shown.
+func doCommands(ctx context.Context, c *config, env *cli.Env) error {
+	m, err := c.openPlan(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	if err := vpopmail.CommandScript(env.Stdout, m.profile.Home, m.commands()); err != nil {
+		return err
+	}
+	left := 0
+	for _, p := range m.problems {
+		if p.Severity == qmailkit.Error {
+			left++
+			env.Printf("%s\n", p.String())
+		}
+	}
+	env.Printf("The script makes domains and accounts; their mail is not in it: see mbox2maildir.\n")
+	if left > 0 {
+		return cli.Partialf("%s not in the script", cli.Plural(int64(left), "item is|items are"))
+	}
+	return nil
+}
+
+// commands are the script's lines.
+func (m *move) commands() iter.Seq2[vpopmail.Command, error] {
+	return func(yield func(vpopmail.Command, error) bool) {
+		if !yield(vpopmail.DomainCommand(vpopmail.DomainSpec{Name: m.domain}), nil) {
+			return
+		}
+		for _, a := range m.aliases {
+			if !yield(vpopmail.AliasCommand(m.domain, a), nil) {
+				return
+			}
+		}
+		for _, a := range m.accounts {
+			n := vpopmail.NewUser{Name: a.Name, Hash: a.PasswordField(), Gecos: a.gecos, Quota: m.c.quota}
+			for _, cmd := range vpopmail.UserCommands(m.domain, n) {
+				if !yield(cmd, nil) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/qmailkit/qmailkit/examples/internal/cli"
+	"github.com/qmailkit/qmailkit/examples/internal/mailcopy"
+	"github.com/qmailkit/qmailkit/examples/internal/report"
+	"github.com/qmailkit/qmailkit/maildir"
+	"github.com/qmailkit/qmailkit/mbox"
+	"github.com/qmailkit/qmailkit/sendmail"
+)
+
+// config is the command line.
+type config struct {
+	source, home, qmail string
+	homePath, profile   string
+
+	domain  string
+	aliases cli.Strings
+	noAlias bool
+
+	policy     sendmail.Policy
+	users      cli.Strings
+	excludes   cli.Strings
+	folders    cli.Strings
+	quota      string
+	postmaster string
+
+	copy     mailcopy.Options
+	commit   maildir.CommitOptions
+	encoding maildir.Encoding
+	uidl     mailcopy.UIDLStyle
+
+	hup      string
+	stateDir string
+	reports  report.Files
+	json     bool
+	quiet    bool // no summary for people
+	dryRun   bool
+	now      func() time.Time
+}
+
+// action is what a subcommand does.
+type action func(ctx context.Context, c *config, env *cli.Env) error
+
+// setup declares the flags, which all subcommands share: what a plan was made
+// with, a run takes as it is.
+func setup(do action) func(fs *flag.FlagSet) cli.Action {
+	return func(fs *flag.FlagSet) cli.Action {
+		c := newConfig()
+		c.flags(fs)
+		return func(ctx context.Context, env *cli.Env, args []string) error {
+			if err := c.check(); err != nil {
+				return err
+			}
+			if c.dryRun {
+				do = doPlan
+			}
+			return do(ctx, c, env)
+		}
+	}
+}
+
+func newConfig() *config {
+	c := &config{policy: *sendmail.DefaultPolicy(), now: time.Now}
+	c.copy.LockWait = 30 * time.Second
+	return c
+}
+
+func (c *config) flags(fs *flag.FlagSet) {
+	fs.StringVar(&c.source, "source", "", "`ROOT` of the old host's file system")
+	fs.StringVar(&c.home, "vpopmail", "/home/vpopmail", "vpopmail's `HOME` directory")
+	fs.StringVar(&c.qmail, "qmail", "/var/qmail", "qmail's `DIR`, with control and users in it")
+	fs.StringVar(&c.homePath, "vpopmail-path", "", "vpopmail's home as `PATH` in files, where HOME is mounted elsewhere (default: as its files tell, else HOME)")
+	fs.StringVar(&c.profile, "profile", "auto", "release of vpopmail: `auto|5.4|5.6`")
+	fs.StringVar(&c.domain, "domain", "", "`D` is the domain that gets the accounts (default: the first in local-host-names)")
+	fs.Var(&c.aliases, "alias-domain", "`D` becomes an alias of the domain; may be repeated (default: all others in local-host-names)")
+	fs.BoolVar(&c.noAlias, "no-alias-domains", false, "make no alias domains")
+	c.accountFlags(fs)
+	c.mailFlags(fs)
+	fs.StringVar(&c.hup, "hup", "none", "send HUP to qmail-send, process `PID|none`, when the domains are there; none prints a reminder")
+	fs.StringVar(&c.stateDir, "state", "", "`DIR` for what must be remembered between runs, replaced files among it (default: /var/lib/qmailkit for root, else the user's state directory)")
+	fs.Var(&c.reports, "report", "write a report to `FILE.json` or FILE.html; may be repeated")
+	fs.BoolVar(&c.json, "json", false, "print an object a line on stdout")
+	fs.BoolVar(&c.dryRun, "n", false, "as plan: change nothing")
+}
+
+func (c *config) accountFlags(fs *flag.FlagSet) {
+	fs.Var(&c.users, "user", "only accounts whose name matches `PATTERN`, as in a shell; may be repeated")
+	fs.Var(&c.excludes, "exclude", "no accounts whose name matches `PATTERN`; may be repeated")
+	fs.IntVar(&c.policy.MinUID, "min-uid", c.policy.MinUID, "accounts with a smaller `UID` stay")
+	fs.IntVar(&c.policy.MaxUID, "max-uid", c.policy.MaxUID, "accounts with a larger `UID` stay")
+	fs.StringVar(&c.quota, "quota", "", "quota of each account, as vadduser -q takes it: `10485760S,1000C` (default none)")
+	fs.StringVar(&c.postmaster, "postmaster-password", "", "`FILE` whose first line is the password of postmaster (default: nobody can log in as postmaster)")
+}
+
+func (c *config) mailFlags(fs *flag.FlagSet) {
+	fs.Var(&c.folders, "folders", "`NAME` in each home directory that is or holds mail folders; may be repeated (default mbox, mail, Mail)")
+	fs.Func("format", "`auto|o|rd|cl|cl2`: how \"From \" lines in messages are hidden (default auto)", func(s string) (err error) {
+		c.copy.Format, err = mbox.ParseFormat(s)
+		return err
+	})
+	fs.Func("sync", "`each|group|none`: sync each message, groups of about 1,000, or nothing (default group)", func(s string) (err error) {
+		c.commit.Sync, err = maildir.ParseSyncPolicy(s)
+		return err
+	})
+	fs.BoolVar(&c.commit.NoSyncFS, "no-syncfs", false, "sync file by file: for network and busy file systems")
+	fs.IntVar(&c.commit.Writers, "workers", 2, "how many messages are written at once")
+	fs.BoolVar(&c.copy.Strip, "strip", false, "leave the mbox layer's own headers (Status, X-UID ...) out of the messages")
+	fs.BoolFunc("utf8", "write folder names in UTF-8, as Dovecot does with :UTF-8, instead of modified UTF-7", func(string) error {
+		c.encoding = maildir.UTF8
+		return nil
+	})
+	fs.Func("uidl", "`none|x-uidl|uw`: seed dovecot-uidlist with the mbox's UIDs and, as named, its POP3 UIDLs", func(s string) (err error) {
+		c.uidl, err = mailcopy.ParseUIDLStyle(s)
+		c.copy.UIDs = c.uidl != ""
+		return err
+	})
+	fs.DurationVar(&c.copy.LockWait, "lock-wait", c.copy.LockWait, "how long to wait for the lock of a spool; 0 takes none")
+}
+
+func (c *config) check() error {
+	c.policy.Include, c.policy.Exclude = c.users, c.excludes
+	switch {
+	case c.source == "":
+		return cli.Usagef("-source is missing: the root of the old host's file system")
+	case c.profile != "auto" && c.profile != "5.4" && c.profile != "5.6":
+		return cli.Usagef("-profile %q is none of auto, 5.4, 5.6", c.profile)
+	case c.commit.Writers < 1 || c.commit.Writers > 64:
+		return cli.Usagef("-workers must be 1 to 64")
+	case c.noAlias && len(c.aliases) > 0:
+		return cli.Usagef("-no-alias-domains and -alias-domain exclude each other")
+	}
+	if _, err := c.hupPID(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// hupPID is the process that gets the HUP; 0 is none.
+func (c *config) hupPID() (int, error) {
+	if c.hup == "none" || c.hup == "" {
+		return 0, nil
+	}
+	var pid int
+	if n, err := fmt.Sscanf(c.hup, "%d", &pid); n != 1 || err != nil || pid <= 1 || fmt.Sprint(pid) != c.hup {
+		return 0, cli.Usagef("-hup %q is neither a process number nor none", c.hup)
+	}
+	return pid, nil
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"math"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// freeSpace is what the file system of dir has left for whoever asks.
+func freeSpace(dir string) (bytes, inodes int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, 0, err
+	}
+	blocks := uint64(max(int64(st.Bavail), 0))
+	if os.Geteuid() == 0 {
+		blocks = uint64(st.Bfree)
+	}
+	bytes = math.MaxInt64
+	if b := uint64(st.Bsize); b == 0 || blocks <= math.MaxInt64/b {
+		bytes = int64(blocks * b)
+	}
+	if st.Files == 0 {
+		return bytes, -1, nil // makes inodes as they are needed
+	}
+	return bytes, int64(st.Ffree), nil
+}

@@ -1,0 +1,45 @@
+// Sendmail2vpopmail moves a Sendmail host's accounts, domains and mail to qmail
+// and vpopmail. Without arguments it shows how, on a sample host of its own.
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/qmailkit/qmailkit/examples/internal/cli"
+)
+
+func main() { cli.Main(run) }
+
+const long = `Without arguments: makes a sample Sendmail host in a temporary directory, moves
+it, verifies it, moves it again to show that nothing changes, and says where to
+look.
+
+A move is cut into steps that can be run again at any time, after an
+interruption or because mail still arrives at the old host:
+
+  plan      what will be made, what not and why, and what it takes
+  run       accounts and mail; the domains go live when all is there
+  verify    reads both ends again and compares every message and every hash
+  commands  the same accounts as a script for vpopmail's own programs
+  undo      takes back what run made and nobody has changed since
+
+The old host's file system is read below ROOT, mounted or copied. Nothing is
+written there, but for the lock beside a spool, as its mailers make it, while
+its length is taken (-lock-wait 0 leaves that out). Symbolic links below ROOT are followed where only root could
+have made them, and lead to places below ROOT.`
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	app := cli.App{
+		Name: "sendmail2vpopmail", Short: "move a Sendmail host to qmail and vpopmail", Long: long,
+		Root: &cli.Command{Short: "the demonstration", Setup: setupDemo},
+		Commands: []*cli.Command{
+			{Name: "plan", Short: "say what would be done; change nothing", Setup: setup(doPlan)},
+			{Name: "run", Short: "move accounts and mail", Setup: setup(doRun), Like: "plan"},
+			{Name: "verify", Short: "compare source and target", Setup: setup(doVerify), Like: "plan"},
+			{Name: "commands", Short: "print a script of vadddomain, vaddaliasdomain and vadduser -e", Setup: setup(doCommands), Like: "plan"},
+			{Name: "undo", Short: "take back what run made", Setup: setup(doUndo), Like: "plan"},
+		},
+	}
+	return app.Run(ctx, args, stdin, stdout, stderr)
+}

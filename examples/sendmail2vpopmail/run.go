@@ -1,0 +1,344 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/examples/internal/cli"
+	"github.com/qmailkit/qmailkit/examples/internal/mailcopy"
+	"github.com/qmailkit/qmailkit/examples/internal/progress"
+	"github.com/qmailkit/qmailkit/examples/internal/state"
+	"github.com/qmailkit/qmailkit/maildir"
+	"github.com/qmailkit/qmailkit/vpopmail"
+)
+
+// A migration is a move under way.
+type migration struct {
+	*move
+	t       *target
+	users   map[string]vpopmail.UserResult // by name
+	moved   []moved
+	domains []domainDone
+	changes []vpopmail.Change
+	owner   vpopmail.Owner
+}
+
+// moved is what became of an account's mail.
+type moved struct {
+	a       *account
+	results []*mailcopy.Result
+}
+
+// domainDone is what became of a domain.
+type domainDone struct {
+	name, aliasOf string
+	existing      bool
+}
+
+func doRun(ctx context.Context, c *config, env *cli.Env) error {
+	t, err := c.openTarget(true)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	m, err := c.survey(ctx, t.store.Profile())
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	g := &migration{move: m, t: t, users: map[string]vpopmail.UserResult{}}
+	m.problems = append(m.problems, t.problems...)
+	started := c.now()
+	c.copy.Progress = progress.Start(progress.Options{Out: env.Stderr})
+	err = g.all(ctx)
+	c.copy.Progress.Stop()
+	rep := g.report(started, err)
+	if err := errors.Join(err, c.emit(env, rep)); err != nil {
+		return err
+	}
+	if n := len(rep.NotCarried); n > 0 {
+		return cli.Partialf("%s not carried; the report lists them", cli.Plural(int64(n), "item was|items were"))
+	}
+	return nil
+}
+
+// all does the steps in an order in which nothing can bounce: accounts, their
+// mail, and only then the domains go live.
+func (g *migration) all(ctx context.Context) error {
+	if err := g.prepare(ctx); err != nil {
+		return err
+	}
+	if err := g.addUsers(ctx); err != nil {
+		return err
+	}
+	if err := g.copyMail(ctx); err != nil {
+		return err
+	}
+	return g.goLive(ctx)
+}
+
+// prepare makes the domain, with its postmaster, where nobody sees it yet.
+func (g *migration) prepare(ctx context.Context) error {
+	spec := vpopmail.DomainSpec{Name: g.domain}
+	pw, err := g.c.postmasterPassword()
+	if err != nil {
+		return err
+	}
+	spec.Postmaster.Clear = pw
+	for _, a := range g.accounts {
+		if a.Name == "postmaster" && pw == "" {
+			spec.Postmaster.Hash = a.PasswordField()
+			spec.Postmaster.Gecos = a.gecos
+			spec.Postmaster.Quota = g.c.quota
+		}
+	}
+	res, err := g.t.store.PrepareDomain(ctx, spec)
+	if err != nil {
+		return err
+	}
+	g.owner = res.Owner
+	g.problems = append(g.problems, res.Problems...)
+	g.domains = append(g.domains, domainDone{name: g.domain, existing: res.Existing})
+	if res.Existing {
+		return nil
+	}
+	var recs []state.Record
+	for key, r := range map[string]record{
+		domainKey(g.domain):             {Domain: g.domain, Made: true},
+		userKey(g.domain, "postmaster"): {Domain: g.domain, User: store(res.Postmaster.User), Made: true},
+	} {
+		if _, ok := g.t.records.Get(key); ok {
+			continue
+		}
+		rec, err := remember(key, r)
+		if err != nil {
+			return err
+		}
+		recs = append(recs, rec)
+	}
+	return g.append(recs)
+}
+
+func (g *migration) append(recs []state.Record) error {
+	if len(recs) == 0 {
+		return nil
+	}
+	return g.t.records.Append(recs...)
+}
+
+// addUsers brings all accounts to the domain in one rewrite.
+func (g *migration) addUsers(ctx context.Context) error {
+	var puts []vpopmail.Put
+	for _, a := range g.accounts {
+		base, err := g.t.base(g.domain, a.Name)
+		if err != nil {
+			return err
+		}
+		puts = append(puts, vpopmail.Put{Base: base, NewUser: vpopmail.NewUser{
+			Name: a.Name, Hash: a.PasswordField(), Gecos: a.gecos, Quota: g.c.quota,
+		}})
+	}
+	res, err := g.t.store.PutUsers(ctx, g.domain, puts)
+	if err != nil {
+		return err
+	}
+	g.problems = append(g.problems, res.Problems...)
+	var recs []state.Record
+	for i, r := range res.Users {
+		g.users[g.accounts[i].Name] = r
+		g.userProblem(g.accounts[i], r)
+		rec, err := g.userRecord(r)
+		if err != nil {
+			return err
+		}
+		recs = append(recs, rec...)
+	}
+	return g.append(recs)
+}
+
+// userRecord is what is to be remembered of an account, if it is news.
+func (g *migration) userRecord(r vpopmail.UserResult) ([]state.Record, error) {
+	if r.User.Name == "" {
+		return nil, nil
+	}
+	key := userKey(g.domain, r.User.Name)
+	var old record
+	had, err := g.t.records.Load(key, &old)
+	if err != nil {
+		return nil, err
+	}
+	made := r.Outcome == vpopmail.Added || had && old.Made
+	if had && old.User != nil && *old.User.user() == r.User && old.Made == made {
+		return nil, nil
+	}
+	rec, err := remember(key, record{Domain: g.domain, User: store(r.User), Made: made})
+	return []state.Record{rec}, err
+}
+
+// userProblem reports what did not follow the source.
+func (g *migration) userProblem(a *account, r vpopmail.UserResult) {
+	p := qmailkit.Problem{Path: a.Account.Path, Line: a.Account.Line}
+	switch r.Outcome {
+	case vpopmail.Refused:
+		p.Code, p.Severity = "account.refused", qmailkit.Error
+		p.Err = fmt.Errorf("account %s: %w", a.Name, r.Err)
+	case vpopmail.Kept:
+		p.Code, p.Severity = "account.kept", qmailkit.Info
+		p.Err = fmt.Errorf("account %s was changed on the new host (%v): that stays", a.Name, r.Kept)
+	case vpopmail.Gone:
+		p.Code, p.Severity = "account.gone", qmailkit.Warning
+		p.Err = fmt.Errorf("account %s was removed on the new host: it stays away", a.Name)
+	default:
+		return
+	}
+	g.problem(p)
+}
+
+// copyMail imports the mail of every account, all with one committer.
+func (g *migration) copyMail(ctx context.Context) (err error) {
+	var total, boxes int64
+	for _, a := range g.accounts {
+		for _, n := range a.sizes {
+			total += n
+			boxes++
+		}
+	}
+	p := g.c.copy.Progress
+	p.Expect(boxes, 0, total)
+	g.c.commit.Now = g.c.now
+	com := maildir.NewCommitter(&g.c.commit)
+	defer func() { err = errors.Join(err, com.Close()) }()
+	for _, a := range g.accounts {
+		u, ok := g.users[a.Name]
+		if !ok || u.User.Dir == "" {
+			if u.Outcome != vpopmail.Gone && len(a.boxes) > 0 {
+				g.problem(qmailkit.Problem{Code: "mail.not-carried", Severity: qmailkit.Error, Path: a.boxes[0].Path,
+					Err: fmt.Errorf("mail of %s is not carried: it has no account on the new host", a.Name)})
+			}
+			continue
+		}
+		if err := g.copyAccount(ctx, com, a, u.User); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyAccount imports the mail of one account.
+func (g *migration) copyAccount(ctx context.Context, com *maildir.Committer, a *account, u vpopmail.User) error {
+	if len(a.boxes) == 0 && len(a.subs) == 0 {
+		return nil
+	}
+	root, name, err := g.t.store.Place(u.Dir + "/Maildir")
+	if err != nil {
+		return err
+	}
+	im, err := com.Import(root, name, g.maildirOptions())
+	if err != nil {
+		g.problem(qmailkit.Problem{Code: "maildir.unusable", Severity: qmailkit.Error, Path: u.Dir + "/Maildir", Err: err})
+		return nil
+	}
+	g.problems = append(g.problems, im.Problems()...)
+	g.moved = append(g.moved, moved{a: a})
+	mv := len(g.moved) - 1
+	var results []*mailcopy.Result
+	for _, b := range a.boxes {
+		r, e := mailcopy.Copy(ctx, im, b, &g.c.copy)
+		results = append(results, r)
+		if e != nil {
+			err = e
+			break
+		}
+		g.c.copy.Progress.Mailboxes(1)
+	}
+	g.moved[mv].results = results
+	return errors.Join(err, im.Close(func(d *maildir.Dir) error { return g.finish(ctx, d, a, u, results) }))
+}
+
+func (g *migration) maildirOptions() *maildir.Options {
+	return &maildir.Options{Owner: &maildir.Owner{UID: g.owner.UID, GID: g.owner.GID}, Encoding: g.c.encoding}
+}
+
+// finish completes a Maildir when all of its messages are in their places.
+func (g *migration) finish(ctx context.Context, d *maildir.Dir, a *account, u vpopmail.User, results []*mailcopy.Result) error {
+	if err := d.Subscribe(a.subs); err != nil {
+		return err
+	}
+	if g.c.uidl != "" {
+		byFolder := map[string][]*mailcopy.Result{}
+		for _, r := range results {
+			byFolder[r.Folder] = append(byFolder[r.Folder], r)
+		}
+		for _, rs := range byFolder {
+			if _, err := mailcopy.SeedUIDs(d, rs, g.c.uidl); err != nil {
+				return err
+			}
+		}
+	}
+	delivered := slices.ContainsFunc(results, func(r *mailcopy.Result) bool { return r.Delivered > 0 })
+	limit, err := d.QuotaLimit()
+	if errors.Is(err, fs.ErrNotExist) || err == nil && limit == "" {
+		limit, err = u.Quota, nil
+	}
+	if err != nil || !delivered {
+		return err
+	}
+	return d.RebuildQuota(ctx, limit)
+}
+
+// goLive tells qmail.
+func (g *migration) goLive(ctx context.Context) error {
+	hup, err := g.c.hupFunc()
+	if err != nil {
+		return err
+	}
+	list := []vpopmail.Live{{Name: g.domain}}
+	for _, a := range g.aliases {
+		d, err := g.t.store.Domain(ctx, a)
+		if err == nil && d.Real != g.domain {
+			g.problem(qmailkit.Problem{Code: "domain.taken", Severity: qmailkit.Error,
+				Err: fmt.Errorf("%s exists on the new host and is no alias of %s: it is left alone", a, g.domain)})
+			continue
+		}
+		if err != nil && !errors.Is(err, vpopmail.ErrNoDomain) {
+			return err
+		}
+		list = append(list, vpopmail.Live{Name: a, AliasOf: g.domain})
+		g.domains = append(g.domains, domainDone{name: a, aliasOf: g.domain, existing: err == nil})
+	}
+	res, err := g.t.store.GoLive(ctx, list, hup)
+	if res != nil {
+		g.problems = append(g.problems, res.Problems...)
+		g.changes = res.Changes
+		if len(res.Changes) > 0 {
+			err = errors.Join(err, g.rememberChanges(res.Changes))
+		}
+	}
+	return err
+}
+
+// rememberChanges adds the lines that were changed to what undo takes back.
+func (g *migration) rememberChanges(ch []vpopmail.Change) error {
+	var r record
+	if _, err := g.t.records.Load(domainKey(g.domain), &r); err != nil {
+		return err
+	}
+	r.Domain = g.domain
+	for _, c := range ch {
+		if !slices.Contains(r.Changes, c) {
+			r.Changes = append(r.Changes, c)
+		}
+	}
+	return g.t.records.Put(domainKey(g.domain), r)
+}
+
+// remember is a record in the form that the state keeps.
+func remember(key string, r record) (state.Record, error) {
+	b, err := json.Marshal(r)
+	return state.Record{Key: key, Value: b}, err
+}

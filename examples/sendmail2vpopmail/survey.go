@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"sort"
+	"strings"
+
+	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/examples/internal/mailcopy"
+	"github.com/qmailkit/qmailkit/maildir"
+	"github.com/qmailkit/qmailkit/sendmail"
+	"github.com/qmailkit/qmailkit/vpopmail"
+)
+
+// A move is what is to be done: the old host as it stands, judged.
+type move struct {
+	c       *config
+	root    *os.Root
+	host    *sendmail.Host
+	profile vpopmail.Profile
+
+	domain   string
+	aliases  []string
+	accounts []*account
+	// postmaster is set where the old host has an account of that name.
+	postmaster bool
+	left       []sendmail.Decision // accounts that are not carried
+	problems   []qmailkit.Problem
+}
+
+// An account is one that is carried, with its mail.
+type account struct {
+	sendmail.Decision
+	gecos string
+	boxes []mailcopy.Box
+	sizes []int64
+	subs  []string // directory names of folders
+	// readable is false where the search for its mail ended early.
+	readable bool
+}
+
+func (m *move) problem(p qmailkit.Problem) { m.problems = append(m.problems, p) }
+
+// errProblem notes an item's error; a fatal one is returned.
+func (m *move) errProblem(err error) error {
+	if p, ok := sendmail.AsProblem(err); ok {
+		m.problem(p)
+		if errors.Is(err, qmailkit.ErrIncomplete) {
+			return err
+		}
+		return nil
+	}
+	return err
+}
+
+// survey reads the old host. The profile is the target's.
+func (c *config) survey(ctx context.Context, profile vpopmail.Profile) (*move, error) {
+	root, err := os.OpenRoot(c.source)
+	if err != nil {
+		return nil, err
+	}
+	m := &move{c: c, root: root, profile: profile}
+	var folders []string
+	if len(c.folders) > 0 {
+		folders = c.folders
+	}
+	m.host, err = sendmail.Open(qmailkit.NewTree(root), &sendmail.Options{Folders: folders, Now: c.now})
+	if err == nil {
+		err = m.findDomains(ctx)
+	}
+	if err == nil {
+		err = m.findAccounts(ctx)
+	}
+	if err == nil {
+		err = m.findLeftovers(ctx)
+	}
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *move) close() { m.root.Close() }
+
+// findDomains decides which domain gets the accounts. Sendmail's local host
+// names all have the same users, so the others become its aliases.
+func (m *move) findDomains(ctx context.Context) error {
+	var found []sendmail.Domain
+	for d, err := range m.host.Domains(ctx) {
+		if err != nil {
+			if err := m.errProblem(err); err != nil {
+				return err
+			}
+			if d.Name == "" {
+				continue
+			}
+		}
+		found = append(found, d)
+	}
+	m.domain = strings.ToLower(m.c.domain)
+	for _, d := range found {
+		if m.domain == "" && !d.Host {
+			m.domain = d.Name
+		}
+	}
+	if m.domain == "" {
+		return errors.New("no domain: local-host-names has none, and -domain is missing")
+	}
+	if _, err := m.profile.Domain(m.domain); err != nil {
+		return err
+	}
+	seen := map[string]bool{m.domain: true}
+	for _, a := range m.c.aliases {
+		name, err := m.profile.AliasDomain(a)
+		if err != nil {
+			return err
+		}
+		if !seen[name] {
+			seen[name] = true
+			m.aliases = append(m.aliases, name)
+		}
+	}
+	for _, d := range found {
+		if !seen[d.Name] {
+			seen[d.Name] = true
+			m.otherDomain(d)
+		}
+	}
+	return nil
+}
+
+// otherDomain takes a local host name that the command line does not name.
+func (m *move) otherDomain(d sendmail.Domain) {
+	p := qmailkit.Problem{Path: d.Path, Line: d.Line}
+	switch {
+	case d.Host:
+		p.Code, p.Severity = "domain.host", qmailkit.Info
+		p.Err = fmt.Errorf("%s is the old host itself: it stays there", d.Name)
+	case m.c.noAlias || len(m.c.aliases) > 0:
+		p.Code, p.Severity = "domain.not-carried", qmailkit.Error
+		p.Err = fmt.Errorf("domain %s is not carried: the command line does not name it", d.Name)
+		p.Fix = "-alias-domain " + d.Name
+	default:
+		name, err := m.profile.AliasDomain(d.Name)
+		if err == nil {
+			m.aliases = append(m.aliases, name)
+			return
+		}
+		p.Code, p.Severity, p.Err = "domain.refused", qmailkit.Error, err
+	}
+	m.problem(p)
+}
+
+// findAccounts judges the accounts and finds the mail of those that move.
+func (m *move) findAccounts(ctx context.Context) error {
+	policy := m.c.policy
+	policy.NameOK = func(name string) error {
+		_, err := m.profile.User(name)
+		return err
+	}
+	policy.MaxHash = m.profile.MaxHash
+	var fatal error
+	for d, err := range policy.Judge(m.noted(m.host.Accounts(ctx), &fatal)) {
+		if err != nil {
+			if err := m.errProblem(err); err != nil {
+				return err
+			}
+			continue
+		}
+		m.problems = append(m.problems, d.Account.Problems...)
+		if d.Reason.Code != "" {
+			m.problem(d.Reason)
+		}
+		if d.Verdict == sendmail.NotCarried {
+			m.left = append(m.left, d)
+			continue
+		}
+		a := &account{Decision: d, readable: true}
+		a.gecos = m.gecos(a)
+		if d.Name == "postmaster" {
+			m.postmaster = true
+		}
+		if err := m.findMail(ctx, a); err != nil {
+			return err
+		}
+		m.accounts = append(m.accounts, a)
+	}
+	if fatal != nil {
+		return fatal
+	}
+	sort.SliceStable(m.accounts, func(i, j int) bool { return m.accounts[i].Name < m.accounts[j].Name })
+	return nil
+}
+
+// noted passes a sequence on and keeps the error that ends it.
+func (m *move) noted(seq iter.Seq2[*sendmail.Account, error], fatal *error) iter.Seq2[*sendmail.Account, error] {
+	return func(yield func(*sendmail.Account, error) bool) {
+		for a, err := range seq {
+			if err != nil && errors.Is(err, qmailkit.ErrIncomplete) {
+				*fatal = err
+			}
+			if !yield(a, err) {
+				return
+			}
+		}
+	}
+}
+
+// gecos is the full name, cut to what the target keeps.
+func (m *move) gecos(a *account) string {
+	g := a.Account.FullName()
+	clean := strings.Map(func(r rune) rune {
+		if r == ':' || r == '\n' || r == 0 {
+			return ' '
+		}
+		return r
+	}, g)
+	if strings.ContainsRune(clean, '\uFFFD') {
+		clean = g // not UTF-8: passwd cannot hold what would have to go
+	}
+	if n := m.profile.MaxGecos; len(clean) > n {
+		m.problem(qmailkit.Problem{Code: "account.gecos-cut", Severity: qmailkit.Warning, Path: a.Account.Path, Line: a.Account.Line,
+			Err: fmt.Errorf("the full name of %s has %d bytes and is cut to %d", a.Name, len(clean), n)})
+		clean = strings.TrimRight(clean[:n], " ")
+	}
+	return clean
+}
+
+// findMail collects an account's boxes and subscriptions.
+func (m *move) findMail(ctx context.Context, a *account) error {
+	for mb, err := range m.host.Mailboxes(ctx, a.Account) {
+		if err != nil {
+			if e := m.errProblem(err); e != nil {
+				if errors.Is(e, qmailkit.ErrIncomplete) && ctx.Err() == nil {
+					a.readable = false // this account's only
+					break
+				}
+				return e
+			}
+			if p, _ := sendmail.AsProblem(err); p.Severity == qmailkit.Error || mb.Path == "" {
+				continue
+			}
+		}
+		m.addBox(a, mb)
+	}
+	subs, probs, err := m.host.Subscriptions(ctx, a.Account)
+	m.problems = append(m.problems, probs...)
+	if err != nil {
+		return err
+	}
+	for _, s := range subs {
+		dir, _, err := maildir.FolderDir(s, m.c.encoding)
+		if err == nil {
+			a.subs = append(a.subs, dir)
+		}
+	}
+	return nil
+}
+
+func (m *move) addBox(a *account, mb sendmail.Mailbox) {
+	dir, changed, err := maildir.FolderDir(mb.Folder, m.c.encoding)
+	if err != nil {
+		m.problem(qmailkit.Problem{Code: "folder.name", Severity: qmailkit.Error, Path: mb.Path, Err: err})
+		return
+	}
+	if changed {
+		m.problem(qmailkit.Problem{Code: "folder.renamed", Severity: qmailkit.Warning, Path: mb.Path,
+			Err: fmt.Errorf("its name cannot be written in a Maildir; the folder is %s", dir)})
+	}
+	b := mailcopy.Box{
+		Path: mb.Path, Source: mb.Path, Folder: dir,
+		Open: func() (qmailkit.File, error) { return m.host.OpenMailbox(a.Account, mb) },
+	}
+	if dir == "." {
+		b.SpoolDir, b.SpoolName = m.root, mb.Path
+	}
+	a.boxes = append(a.boxes, b)
+	a.sizes = append(a.sizes, mb.Size)
+}
+
+// findLeftovers collects what the old host has beside accounts and mail.
+func (m *move) findLeftovers(ctx context.Context) error {
+	for p, err := range m.host.NotCarried(ctx) {
+		if err != nil {
+			if err := m.errProblem(err); err != nil {
+				return err
+			}
+			continue
+		}
+		m.problem(p)
+	}
+	return nil
+}
+
+// postmasterPassword reads the password that the command line points to.
+func (c *config) postmasterPassword() (qmailkit.Secret, error) {
+	if c.postmaster == "" {
+		return "", nil
+	}
+	f, err := os.Open(c.postmaster)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 4096))
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	if line == "" {
+		return "", fmt.Errorf("%s: its first line is empty", c.postmaster)
+	}
+	return qmailkit.Secret(line), nil
+}
