@@ -142,7 +142,8 @@ func (r *accountReader) takeErrors() []error {
 func (r *accountReader) account(ctx context.Context, l line, fields int) (*Account, error) {
 	text := l.text()
 	if fromNIS(text) {
-		return nil, l.item("nis-line", "%.80q refers to accounts that a network service holds; they are not here", text)
+		name, _, _ := strings.Cut(text, ":") // behind it there may be a hash
+		return nil, l.item("nis-line", "%.80q refers to accounts that a network service holds; they are not here", name)
 	}
 	e, err := parsePasswd(text, fields)
 	if err != nil {
@@ -214,7 +215,7 @@ func (a *Account) setPassword(field string) {
 	}
 	if p.aging != "" {
 		a.addProblem(at.problem(qmailkit.Info, "password-aging",
-			"the password ageing %q of user %.80q is left out", p.aging, a.Name))
+			"the password ageing of user %.80q is left out", a.Name))
 	}
 	if p.state == Empty {
 		a.addProblem(at.problem(qmailkit.Error, "empty-password",

@@ -209,6 +209,40 @@ func TestMasterPasswd(t *testing.T) {
 	}
 }
 
+// TestNoSecretShown reads lines in which a hash stands where it should not.
+func TestNoSecretShown(t *testing.T) {
+	const secret = "$1$saltsalt$SECRETSECRETSECRET"
+	f := newFixture(t, map[string]string{
+		"etc/passwd": strings.Join([]string{
+			"shifted:" + secret + ":x:1:1:g:h",
+			"a:x:" + secret + ":1:g:h:s", "b:x:1:" + secret + ":g:h:s", "c:" + secret, "+nis:" + secret + ":::::", "-nis:" + secret,
+			"old:SECRETSECRETS,SECRET:1:1:g:h:s", "odd:SECRET:1:1:g:h:s", "good:" + secret + ":1:1:g:h:s", "good:" + secret + ":1:1:g:h:s", "d:x:1:1:g:h:s",
+		}, "\n"),
+		"etc/shadow": "d:1:" + secret + ":::::::\nd:" + secret + ":" + secret + ":::::" + secret + ":\nd:" + secret + ":1:::::1:\ngone:" + secret + ":1:::::1:\nshort:" + secret,
+	})
+	seen := 0
+	check := func(s string) {
+		if seen++; strings.Contains(s, "SECRET") {
+			t.Errorf("shown: %s", s)
+		}
+	}
+	for a, err := range f.open().Accounts(context.Background()) {
+		if err != nil {
+			check(err.Error())
+			continue
+		}
+		check(fmt.Sprintf("%v %+v %#v %q", *a, *a, *a, *a))
+		for _, p := range a.Problems {
+			check(p.String())
+		}
+		d := DefaultPolicy().judge(a)
+		check(fmt.Sprintf("%+v %s %v", d, d.PasswordField(), d.Reason))
+	}
+	if seen < 15 {
+		t.Errorf("only %d texts", seen)
+	}
+}
+
 func TestFullName(t *testing.T) {
 	tests := []struct{ login, gecos, want string }{
 		{"alice", "Alice &,Room 1,555", "Alice Alice"},

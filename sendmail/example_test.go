@@ -59,7 +59,7 @@ func Example() {
 	// alice: carried, Alice Liddell
 	//   42 bytes for INBOX/
 	//   42 bytes for INBOX/Work/2004
-	// etc/passwd:3: "+@staff::::::" refers to accounts that a network service holds; they are not here (sendmail.nis-line)
+	// etc/passwd:3: "+@staff" refers to accounts that a network service holds; they are not here (sendmail.nis-line)
 	// bob: carried locked, Bob
 	// etc/passwd:4: the home directory "/home/bob" of user "bob" does not exist (sendmail.home-missing)
 	// domain example.com <nil>

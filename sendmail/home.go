@@ -96,9 +96,16 @@ func (h *Host) home(a *Account) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	at, fi, err := h.lookup(name)
+	at := join(parent, base)
+	fi, err := h.tree.Lstat(at)
 	if err != nil {
 		return "", err
+	}
+	direct := fi.Mode.Type() != fs.ModeSymlink
+	if !direct {
+		if at, fi, err = h.lookup(at); err != nil {
+			return "", err
+		}
 	}
 	if !fi.Mode.IsDir() {
 		return "", fmt.Errorf("%w: not a directory", ErrUnsafe)
@@ -108,7 +115,6 @@ func (h *Host) home(a *Account) (string, error) {
 			return "", fmt.Errorf("%w: /%s holds everybody's mail", ErrUnsafe, at)
 		}
 	}
-	direct := base == "." || at == join(parent, base)
 	switch {
 	case direct && (fi.UID == a.UID || a.UID == 0 && fi.UID == os.Geteuid()):
 		return at, nil
@@ -144,14 +150,14 @@ func plainName(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
 }
 
-// spoolNames are the places of a user's mail below a spool directory: plain,
-// and in hashed layouts under its first letter, letters, or beginnings.
-func spoolNames(user string) []string {
-	names := []string{user}
-	if len(user) >= 1 && user[0] != '.' {
-		names = append(names, user[:1]+"/"+user)
+// hashedNames are the places of a user's mail below a spool directory of a
+// hashed layout: under the first letter, letters, or beginnings of the name.
+func hashedNames(user string) []string {
+	if user == "" || user[0] == '.' {
+		return nil
 	}
-	if len(user) >= 2 && user[0] != '.' && user[1] != '.' {
+	names := []string{user[:1] + "/" + user}
+	if len(user) >= 2 && user[1] != '.' {
 		names = append(names, user[:1]+"/"+user[1:2]+"/"+user, user[:1]+"/"+user[:2]+"/"+user)
 	}
 	return names

@@ -250,29 +250,27 @@ func checkFile(fi qmailkit.FileInfo, uid int) error {
 }
 
 // openOwned opens a file in a directory of the user uid, who may change the
-// directory at any moment: what was opened is judged, not what stood there.
+// directory at any moment: so what was opened is judged, where that can be
+// told, and not what stood there.
 func (h *Host) openOwned(path string, uid int) (qmailkit.File, error) {
-	fi, err := h.tree.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkFile(fi, uid); err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
 	f, err := h.tree.Open(path)
 	if err != nil {
 		return nil, err
 	}
+	var fi qmailkit.FileInfo
 	if local, ok := f.(*os.File); ok {
-		now, err := safefs.Stat(local)
-		if err == nil {
-			fi.Mode, fi.UID, fi.Nlink = now.Mode, now.UID, now.Nlink
-			err = checkFile(fi, uid)
-		}
-		if err != nil {
-			f.Close()
-			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-		}
+		var now safefs.Info
+		now, err = safefs.Stat(local)
+		fi = qmailkit.FileInfo{Mode: now.Mode, UID: now.UID, Nlink: now.Nlink}
+	} else {
+		fi, err = h.tree.Lstat(path)
+	}
+	if err == nil {
+		err = checkFile(fi, uid)
+	}
+	if err != nil {
+		f.Close()
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return f, nil
 }

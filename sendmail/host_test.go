@@ -23,7 +23,7 @@ const testDay = 20513
 
 // A fixture is a host in a temporary directory.
 type fixture struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	opts Options
 }

@@ -194,7 +194,7 @@ func (s *leftovers) strayDir(dir, prefix string, levels int) bool {
 		if e.Type.IsRegular() && !s.names[user] {
 			user = strings.TrimSuffix(user, ".lock")
 		}
-		known := s.names[user] && slices.Contains(spoolNames(user), prefix+user)
+		known := s.names[user] && (prefix == "" || slices.Contains(hashedNames(user), prefix+user))
 		switch {
 		case passedOver(e.Name):
 		case e.Type.IsDir() && len(e.Name) <= 2 && levels > 0:

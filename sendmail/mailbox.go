@@ -107,7 +107,18 @@ func (w *walker) spools() bool {
 		return w.yield(Mailbox{}, a.place().item("user-unsafe", "%w: user name %.80q cannot name a spool file", ErrUnsafe, a.Name))
 	}
 	for _, dir := range w.host.layout.Spools {
-		for _, name := range spoolNames(a.Name) {
+		if !w.spool(dir, a.Name) {
+			return false
+		}
+		hashed := hashedNames(a.Name)
+		if len(hashed) == 0 {
+			continue
+		}
+		// Most hosts have no such layout: one look tells.
+		if fi, err := w.host.tree.Lstat(join(dir, a.Name[:1])); missing(err) || err == nil && !fi.Mode.IsDir() {
+			continue
+		}
+		for _, name := range hashed {
 			if !w.spool(dir, name) {
 				return false
 			}
@@ -119,7 +130,7 @@ func (w *walker) spools() bool {
 func (w *walker) spool(dir, name string) bool {
 	m := Mailbox{Path: join(dir, name)}
 	fi, err := w.host.tree.Lstat(m.Path)
-	if missing(err) || errors.Is(err, qmailkit.ErrLink) && strings.Contains(name, "/") {
+	if missing(err) || errors.Is(err, qmailkit.ErrLink) && name != w.account.Name {
 		return true
 	}
 	if err != nil {
@@ -264,10 +275,10 @@ func (w *walker) number(m, folder Mailbox, kind *string) bool {
 	switch {
 	case gone(err):
 		return true
+	case is != otherFile && err == nil, errors.Is(err, ErrForeign), errors.Is(err, qmailkit.ErrNotPlain):
+		return w.folder(m)
 	case err != nil:
 		return w.fail(m, "unreadable", "%w", err)
-	case is != otherFile:
-		return w.folder(m)
 	}
 	if *kind == mhFolder {
 		return true

@@ -66,11 +66,12 @@ func parsePasswd(text string, fields int) (*passwdEntry, error) {
 	return e, nil
 }
 
-// parseID reads a user or group number. Old systems write nobody as -2.
+// parseID reads a user or group number. Old systems write nobody as -2. The
+// error does not show the field: in a line that lacks one it can be the hash.
 func parseID(s string) (int, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < -1<<31 || n > 1<<32-1 {
-		return 0, fmt.Errorf("%q is no number of 32 bits", s)
+		return 0, errors.New("is no number of 32 bits")
 	}
 	return int(n), nil
 }
@@ -82,7 +83,7 @@ func parseTime(s string, none int64) (int64, error) {
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no number", s)
+		return 0, errors.New("is no number")
 	}
 	return n, nil
 }
