@@ -49,16 +49,16 @@ type action func(ctx context.Context, c *config, env *cli.Env) error
 
 // setup declares the flags, which all subcommands share: what a plan was made
 // with, a run takes as it is.
-func setup(do action) func(fs *flag.FlagSet) cli.Action {
+func setup(do action, needsSource bool) func(fs *flag.FlagSet) cli.Action {
 	return func(fs *flag.FlagSet) cli.Action {
 		c := newConfig()
 		c.flags(fs)
 		return func(ctx context.Context, env *cli.Env, args []string) error {
-			if err := c.check(); err != nil {
+			if err := c.check(needsSource); err != nil {
 				return err
 			}
 			if c.dryRun {
-				do = doPlan
+				return doPlan(ctx, c, env)
 			}
 			return do(ctx, c, env)
 		}
@@ -123,10 +123,10 @@ func (c *config) mailFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.copy.LockWait, "lock-wait", c.copy.LockWait, "how long to wait for the lock of a spool; 0 takes none")
 }
 
-func (c *config) check() error {
+func (c *config) check(needsSource bool) error {
 	c.policy.Include, c.policy.Exclude = c.users, c.excludes
 	switch {
-	case c.source == "":
+	case c.source == "" && (needsSource || c.dryRun):
 		return cli.Usagef("-source is missing: the root of the old host's file system")
 	case c.profile != "auto" && c.profile != "5.4" && c.profile != "5.6":
 		return cli.Usagef("-profile %q is none of auto, 5.4, 5.6", c.profile)

@@ -26,19 +26,20 @@ interruption or because mail still arrives at the old host:
 
 The old host's file system is read below ROOT, mounted or copied. Nothing is
 written there, but for the lock beside a spool, as its mailers make it, while
-its length is taken (-lock-wait 0 leaves that out). Symbolic links below ROOT are followed where only root could
-have made them, and lead to places below ROOT.`
+its length is taken (-lock-wait 0 leaves that out). Symbolic links below ROOT
+are followed where only root could have made them, and lead to places below
+ROOT.`
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	app := cli.App{
 		Name: "sendmail2vpopmail", Short: "move a Sendmail host to qmail and vpopmail", Long: long,
 		Root: &cli.Command{Short: "the demonstration", Setup: setupDemo},
 		Commands: []*cli.Command{
-			{Name: "plan", Short: "say what would be done; change nothing", Setup: setup(doPlan)},
-			{Name: "run", Short: "move accounts and mail", Setup: setup(doRun), Like: "plan"},
-			{Name: "verify", Short: "compare source and target", Setup: setup(doVerify), Like: "plan"},
-			{Name: "commands", Short: "print a script of vadddomain, vaddaliasdomain and vadduser -e", Setup: setup(doCommands), Like: "plan"},
-			{Name: "undo", Short: "take back what run made", Setup: setup(doUndo), Like: "plan"},
+			{Name: "plan", Short: "say what would be done; change nothing", Setup: setup(doPlan, true)},
+			{Name: "run", Short: "move accounts and mail", Setup: setup(doRun, true), Like: "plan"},
+			{Name: "verify", Short: "compare source and target", Setup: setup(doVerify, true), Like: "plan"},
+			{Name: "commands", Short: "print a script of vadddomain, vaddaliasdomain and vadduser -e", Setup: setup(doCommands, true), Like: "plan"},
+			{Name: "undo", Short: "take back what run made", Setup: setup(doUndo, false), Like: "plan"},
 		},
 	}
 	return app.Run(ctx, args, stdin, stdout, stderr)

@@ -278,7 +278,10 @@ func (u *undoing) whole(ctx context.Context) (bool, error) {
 // accounts removes the records, then the directories, then the domain's.
 func (u *undoing) accounts(ctx context.Context, gone []vpopmail.User, whole bool) error {
 	removed, err := u.t.store.RemoveUsers(ctx, u.domain, gone)
-	if err != nil && !errors.Is(err, vpopmail.ErrNoDomain) {
+	switch {
+	case errors.Is(err, vpopmail.ErrNoDomain):
+		removed = gone // with their domain
+	case err != nil:
 		return err
 	}
 	u.counts.Users = len(removed)
