@@ -210,14 +210,7 @@ func (h *Host) lines(ctx context.Context, path string) iter.Seq2[line, error] {
 			return
 		}
 		defer f.Close()
-		for l, err := range readLines(ctx, f, path, h.opts.MaxLine) {
-			if err == nil && l.offset > h.opts.MaxFile {
-				err = qmailkit.Incomplete(fmt.Errorf("%s: more than %d bytes", path, h.opts.MaxFile))
-			}
-			if !yield(l, err) || errors.Is(err, qmailkit.ErrIncomplete) {
-				return
-			}
-		}
+		readLines(ctx, bounded(f, h.opts.MaxFile), path, h.opts.MaxLine)(yield)
 	}
 }
 

@@ -168,7 +168,7 @@ func (s *leftovers) homeFile(a *Account, path string, st *setting) bool {
 	if err != nil {
 		return s.report(path, &of, "%s: not carried, and cannot be read: %w", of.what, err)
 	}
-	return s.counted(path, f, &of)
+	return s.counted(path, f, maxUserFile, &of)
 }
 
 // strayMail reports what is in the spool directories and belongs to no account:

@@ -130,3 +130,30 @@ func yieldLine(yield func(line, error) bool, at place, buf []byte, length int64,
 	}
 	return yield(line{at, string(buf)}, nil)
 }
+
+// ErrTooBig says that a settings file is longer than it may be.
+var ErrTooBig = errors.New("file too large")
+
+// maxUserFile bounds the settings of a user, in bytes: a file with holes costs
+// its owner nothing, and reading it would take for ever.
+const maxUserFile = 4 << 20
+
+// bounded reads at most max bytes of r; more are an error.
+func bounded(r io.Reader, max int64) io.Reader { return &boundedReader{r, max, max} }
+
+type boundedReader struct {
+	r         io.Reader
+	left, max int64
+}
+
+func (b *boundedReader) Read(p []byte) (int, error) {
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		b.left = 0
+		return n - 1, fmt.Errorf("%w: more than %d bytes", ErrTooBig, b.max)
+	}
+	return n, err
+}

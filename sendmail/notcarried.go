@@ -142,7 +142,7 @@ func (s *leftovers) setting(name string, st *setting) bool {
 	if err != nil {
 		return s.report(at, st, "%s cannot be read: %w", st.what, err)
 	}
-	return s.counted(at, f, st)
+	return s.counted(at, f, s.host.opts.MaxFile, st)
 }
 
 // database reports a table of which only the built form is left.
@@ -163,18 +163,19 @@ func (s *leftovers) database(name string, st *setting) bool {
 	return true
 }
 
-// counted reports an open file with the number of its entries, and closes it.
-func (s *leftovers) counted(path string, f io.ReadCloser, st *setting) bool {
+// counted reports an open file with the number of entries in its first max
+// bytes, and closes it.
+func (s *leftovers) counted(path string, f io.ReadCloser, max int64, st *setting) bool {
 	defer f.Close()
 	if st.entry == nil {
 		return s.report(path, st, "%s: not carried", st.what)
 	}
-	n, err := s.count(path, f, st.entry)
+	n, err := s.count(path, bounded(f, max), st.entry)
 	if cause := context.Cause(s.ctx); cause != nil {
 		return s.end(cause)
 	}
 	if err != nil {
-		return s.report(path, st, "%s: %d entries and more are not carried: %w", st.what, n, err)
+		return s.report(path, st, "%s: not carried, %d %s and more: %w", st.what, n, plural(n, "entry", "entries"), err)
 	}
 	if n == 0 {
 		return true // an empty file has no effect
@@ -191,7 +192,7 @@ func plural(n int, one, many string) string {
 
 // count gives the number of lines that begin an entry.
 func (s *leftovers) count(path string, r io.Reader, entry func(string) bool) (n int, err error) {
-	for l, err := range readLines(s.ctx, io.LimitReader(r, s.host.opts.MaxFile), path, s.host.opts.MaxLine) {
+	for l, err := range readLines(s.ctx, r, path, s.host.opts.MaxLine) {
 		switch {
 		case errors.Is(err, ErrLongLine):
 			n++

@@ -197,3 +197,30 @@ func TestSubscriptions(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// TestHoles reads files of users that have no end worth waiting for.
+func TestHoles(t *testing.T) {
+	f := newFixture(t, map[string]string{
+		"etc/passwd":              "alice:x:" + itoa(os.Getuid()) + ":1::/home/alice:/bin/sh\n",
+		"home/alice/.forward":     "bob@a.example\n",
+		"home/alice/.mailboxlist": "mbox\n",
+		"home/alice/mail/sparse":  "",
+		"etc/aliases":             "a: b\nb: c\n",
+	})
+	for _, name := range []string{"home/alice/.forward", "home/alice/.mailboxlist", "home/alice/mail/sparse", "etc/aliases"} {
+		if err := os.Truncate(f.path(name), 1<<42); err != nil {
+			t.Skip(err) // not on this file system
+		}
+	}
+	f.opts.MaxFile = 1 << 20
+	h := f.open()
+	diff(t, []string{
+		"etc/aliases aliases-not-carried error: aliases: not carried, 2 entries and more: etc/aliases:3: offset 1048576: file too large: more than 1048576 bytes",
+		"home/alice/.forward forward-not-carried error: forwarding of user \"alice\": not carried, 1 entry and more: home/alice/.forward:2: offset 4194304: file too large: more than 4194304 bytes",
+	}, notCarried(t, h))
+	names, problems, err := h.Subscriptions(context.Background(), testAccount())
+	if err != nil || len(names) != 1 || len(problems) != 1 || problems[0].Code != "sendmail.subscriptions-unreadable" {
+		t.Errorf("%q %v %v", names, problems, err)
+	}
+	diff(t, []string{"home/alice/mail/sparse mailbox-too-big error"}, mailboxes(t, h, testAccount()))
+}

@@ -69,12 +69,15 @@ func (s *subscriptions) file(ctx context.Context, path string, fromHome bool) er
 	}
 	defer f.Close()
 	tabs := false
-	for l, err := range readLines(ctx, f, path, s.host.opts.MaxLine) {
+	for l, err := range readLines(ctx, bounded(f, maxUserFile), path, s.host.opts.MaxLine) {
 		var item *ItemError
 		switch {
 		case errors.As(err, &item):
 			s.problems = append(s.problems, item.Problem)
 			continue
+		case errors.Is(err, ErrTooBig):
+			s.addProblem(l.place, "subscriptions-unreadable", "%w", err)
+			return nil
 		case err != nil:
 			return err
 		case len(s.names) >= maxSubscriptions:
