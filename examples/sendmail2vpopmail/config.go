@@ -57,7 +57,7 @@ func setup(do action, needsSource bool) func(fs *flag.FlagSet) cli.Action {
 			if err := c.check(needsSource); err != nil {
 				return err
 			}
-			if c.dryRun {
+			if c.dryRun && needsSource {
 				return doPlan(ctx, c, env)
 			}
 			return do(ctx, c, env)
@@ -86,7 +86,7 @@ func (c *config) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.stateDir, "state", "", "`DIR` for what must be remembered between runs, replaced files among it (default: /var/lib/qmailkit for root, else the user's state directory)")
 	fs.Var(&c.reports, "report", "write a report to `FILE.json` or FILE.html; may be repeated")
 	fs.BoolVar(&c.json, "json", false, "print an object a line on stdout")
-	fs.BoolVar(&c.dryRun, "n", false, "as plan: change nothing")
+	fs.BoolVar(&c.dryRun, "n", false, "change nothing: plan, or with undo say what it would take back")
 }
 
 func (c *config) accountFlags(fs *flag.FlagSet) {
@@ -126,7 +126,7 @@ func (c *config) mailFlags(fs *flag.FlagSet) {
 func (c *config) check(needsSource bool) error {
 	c.policy.Include, c.policy.Exclude = c.users, c.excludes
 	switch {
-	case c.source == "" && (needsSource || c.dryRun):
+	case c.source == "" && needsSource:
 		return cli.Usagef("-source is missing: the root of the old host's file system")
 	case c.profile != "auto" && c.profile != "5.4" && c.profile != "5.6":
 		return cli.Usagef("-profile %q is none of auto, 5.4, 5.6", c.profile)

@@ -30,7 +30,7 @@ type undoing struct {
 }
 
 func doUndo(ctx context.Context, c *config, env *cli.Env) error {
-	t, err := c.openTarget(true)
+	t, err := c.openTarget(!c.dryRun)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,11 @@ func doUndo(ctx context.Context, c *config, env *cli.Env) error {
 			}
 		}
 	}
-	env.Printf("Taken back: %s, %s. Left, because they were used or changed since: %s.\n",
+	verb := "Taken back"
+	if c.dryRun {
+		verb = "Would be taken back"
+	}
+	env.Printf(verb+": %s, %s. Left, because they were used or changed since: %s.\n",
 		cli.Plural(int64(u.counts.Messages), "message"), cli.Plural(int64(u.counts.Users), "account"), cli.Plural(int64(u.counts.Kept), "account"))
 	if len(u.problem) > 0 {
 		return cli.Partialf("not all was taken back")
@@ -100,6 +104,9 @@ func (u *undoing) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if u.c.dryRun {
+		return u.count(ctx)
+	}
 	if whole {
 		hup, err := u.c.hupFunc()
 		if err != nil {
@@ -125,6 +132,23 @@ func (u *undoing) all(ctx context.Context) error {
 		gone = append(gone, *user)
 	}
 	return u.accounts(ctx, gone, whole)
+}
+
+// count only says what would be taken back.
+func (u *undoing) count(ctx context.Context) error {
+	for _, r := range u.users {
+		user := r.User.user()
+		if err := u.messages(ctx, user); err != nil {
+			return err
+		}
+		if why := u.stay[user.Name]; why != nil {
+			u.counts.Kept++
+			u.report("undo.account-stays", user.Dir, fmt.Errorf("account %s stays: %w", user.Name, why))
+			continue
+		}
+		u.counts.Users++
+	}
+	return nil
 }
 
 func (u *undoing) report(code, path string, err error) {
@@ -248,6 +272,9 @@ func (u *undoing) messages(ctx context.Context, user *vpopmail.User) error {
 			return nil
 		}
 		u.counts.Messages++
+		if u.c.dryRun {
+			return nil
+		}
 		return f.Remove(e)
 	})
 }
