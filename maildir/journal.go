@@ -27,6 +27,7 @@ import (
 //	                                  are on the disk, is about to become SUB/NAME
 //	A GROUP ID                        this intent of GROUP is void: its file was gone
 //	D GROUP                           all else of GROUP is done
+//	X ID                              the message was taken back: it may come again
 //	F TIME FOLDER ID SUB NAME         the message was given other flags by an import
 //
 // Bytes of names that are not printable ASCII, and "%", stand as %XX.
@@ -57,7 +58,7 @@ func appendLine(b []byte, text string) []byte {
 
 // A record is one line of the journal.
 type record struct {
-	kind   byte // 'I', 'A', 'D' or 'F'
+	kind   byte // 'I', 'A', 'D', 'F' or 'X'
 	group  uint64
 	time   int64
 	folder string
@@ -77,8 +78,11 @@ func (r *record) text() string {
 	case 'F':
 		return fmt.Sprintf("F %d %s %s %s %s", r.time, escape(r.folder), r.id, sub, escape(r.name.String()))
 	}
-	if r.kind == 'A' {
+	switch r.kind {
+	case 'A':
 		return fmt.Sprintf("A %d %s", r.group, r.id)
+	case 'X':
+		return fmt.Sprintf("X %s", r.id)
 	}
 	return fmt.Sprintf("D %d", r.group)
 }
@@ -114,6 +118,13 @@ func parseRecord(text string) (record, error) {
 		r.kind = 'D'
 		r.group = number(f[1])
 		return r, err
+	case len(f) == 2 && f[0] == "X":
+		r.kind = 'X'
+		id, ok := parseID(f[1])
+		if r.id = id; !ok {
+			return r, bad
+		}
+		return r, nil
 	case len(f) == 3 && f[0] == "A":
 		r.kind = 'A'
 		r.group = number(f[1])
@@ -198,7 +209,8 @@ type known struct {
 	// line is the number of the journal's byte where its last record begins,
 	// cut to 40 bits; a journal of a terabyte is none.
 	lineHi uint8
-	_      [3]byte
+	gone   bool // taken back: it may be delivered again
+	_      [2]byte
 	lineLo uint32
 }
 

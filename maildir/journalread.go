@@ -156,6 +156,9 @@ func (jr *journalReader) take(r record, off int64) error {
 	switch r.kind {
 	case 'F':
 		jr.j.add(&r, off)
+	case 'X':
+		jr.j.add(&r, off)
+		jr.j.done[len(jr.j.done)-1].gone = true
 	case 'I':
 		if g == nil {
 			g = &intents{}
@@ -207,6 +210,7 @@ func (jr *journalReader) settle() {
 		return cmp.Compare(b.line(), a.line())
 	})
 	j.done = slices.CompactFunc(j.done, func(a, b known) bool { return a.id == b.id })
+	j.done = slices.DeleteFunc(j.done, func(k known) bool { return k.gone })
 	j.done = slices.Clip(j.done)
 	for _, n := range slices.Sorted(maps.Keys(jr.open)) {
 		g := jr.open[n]

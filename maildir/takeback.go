@@ -1,0 +1,106 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+)
+
+// takeBackBatch is how many messages are taken back with one sync.
+const takeBackBatch = 1000
+
+// TakeBack removes the messages that stand just as imports put them, and
+// forgets them, so that they can be delivered again. What a reader has moved,
+// flagged or deleted since is left alone, and stays known. It is called on a
+// fresh Importer. The removal is on the disk when TakeBack returns; cut off, it
+// can be called again.
+func (im *Importer) TakeBack(ctx context.Context) (n int, err error) {
+	dirs := map[string]*Dir{}
+	defer func() {
+		for _, d := range dirs {
+			d.Close()
+		}
+	}()
+	var batch []record
+	for i := range im.j.done {
+		if err := context.Cause(ctx); err != nil {
+			return n, err
+		}
+		r, err := im.j.recorded(&im.j.done[i])
+		if err != nil {
+			return n, err
+		}
+		if ok, err := im.stands(dirs, &r); err != nil {
+			return n, err
+		} else if ok {
+			batch = append(batch, r)
+		}
+		if len(batch) == takeBackBatch {
+			if err := im.takeBack(dirs, batch); err != nil {
+				return n, err
+			}
+			n += len(batch)
+			batch = batch[:0]
+		}
+	}
+	if err := im.takeBack(dirs, batch); err != nil {
+		return n, err
+	}
+	n += len(batch)
+	im.j.done = nil // stale; an Importer that went on would look by names
+	return n, nil
+}
+
+// stands says whether a message is where and as the import put it.
+func (im *Importer) stands(dirs map[string]*Dir, r *record) (bool, error) {
+	d := dirs[r.folder]
+	if d == nil {
+		var err error
+		d, err = im.dir.Folder(r.folder)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMaildir) || planted(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		dirs[r.folder] = d
+	}
+	fi, err := d.sub(r.entry()).Lstat(r.name.String())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && fi.Mode.IsRegular(), err
+}
+
+// takeBack forgets first: a message that is forgotten and still there is found
+// by its name, while one that is known and gone would never come again.
+func (im *Importer) takeBack(dirs map[string]*Dir, batch []record) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	var lines []byte
+	for i := range batch {
+		lines = appendLine(lines, (&record{kind: 'X', id: batch[i].id}).text())
+	}
+	if err := im.j.append(lines); err != nil {
+		return err
+	}
+	if err := im.j.sync(); err != nil {
+		return err
+	}
+	touched := map[string]bool{}
+	for i := range batch {
+		r := &batch[i]
+		err := dirs[r.folder].sub(r.entry()).Remove(r.name.String())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		touched[r.folder] = true
+	}
+	for name := range touched {
+		if err := errors.Join(dirs[name].newd.Sync(), dirs[name].cur.Sync()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
