@@ -152,14 +152,7 @@ func (s *Store) makeDomainsDir(home string, uid, gid int) (*safefs.Dir, error) {
 		return nil, err
 	}
 	defer top.Close()
-	d, made, err := top.Mkdir(s.p.DomainsDir, 0o700, s.owner(uid, gid))
-	if err == nil && made {
-		err = top.Sync()
-		if err != nil {
-			d.Close()
-		}
-	}
-	return d, err
+	return mkdirWhole(top, s.p.DomainsDir, 0o700, s.owner(uid, gid))
 }
 
 // pendingDomain looks a domain up among the prepared ones; none is nil.
@@ -252,6 +245,9 @@ func (s *Store) prepare(ctx context.Context, name string, spec *DomainSpec) (*Do
 		if err != nil {
 			return err
 		}
+		if err := s.checkAssign(); err != nil {
+			return err
+		}
 		notes.Domains = append(notes.Domains, m.note)
 		if err := s.makeDomain(top, notes, m); err != nil {
 			return errors.Join(err, s.takeBack(top, notes))
@@ -260,6 +256,22 @@ func (s *Store) prepare(ctx context.Context, name string, spec *DomainSpec) (*Do
 		return nil
 	})
 	return d, err
+}
+
+// checkAssign asks, before anything is made, whether qmail-newu would take
+// users/assign.
+func (s *Store) checkAssign() error {
+	dir, err := s.usersDir(false)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	defer dir.Close()
+	f, err := readLines(dir, "assign", true)
+	if err != nil {
+		return err
+	}
+	_, err = f.compile()
+	return err
 }
 
 // newDomain is a domain about to be made.

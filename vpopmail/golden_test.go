@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/qmailkit/qmailkit"
 )
@@ -103,7 +104,8 @@ const vlimitsDefault = "# no limits\nmaxpopaccounts\t\t-1\n#default_quota\t\t104
 
 func newHost(t testing.TB, p Profile, control map[string]string) *host {
 	t.Helper()
-	h := &host{t: t, dir: t.TempDir(), profile: p}
+	h := &host{t: t, dir: tempDir(t), profile: p}
+	h.opts.LockWait = 3 * time.Second
 	for _, d := range []string{"VPOPMAIL/domains", "VPOPMAIL/etc", "QMAIL/control", "QMAIL/users"} {
 		if err := os.MkdirAll(filepath.Join(h.dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -115,6 +117,16 @@ func newHost(t testing.TB, p Profile, control map[string]string) *host {
 		h.write("QMAIL/control/"+name, text)
 	}
 	return h
+}
+
+// tempDir lies in memory where that is possible: the tests sync often.
+func tempDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "vpopmail")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func (h *host) chmod(name string, mode fs.FileMode) {
@@ -245,6 +257,19 @@ func goldenSalt(st *step, user string) string {
 // run carries out one command of the real programs and returns the exit status
 // and standard output that they would have given.
 func (h *host) run(st *step) (rc int, stdout string, problems []qmailkit.Problem) {
+	stdout, problems, err := h.carryOut(st)
+	rc, out := ClassicStatus(st.Argv[0], err)
+	return rc, stdout + out, problems
+}
+
+// try is run for commands that fail.
+func (h *host) try(st *step) (rc int, stdout string, err error) {
+	stdout, _, err = h.carryOut(st)
+	rc, out := ClassicStatus(st.Argv[0], err)
+	return rc, stdout + out, err
+}
+
+func (h *host) carryOut(st *step) (stdout string, problems []qmailkit.Problem, err error) {
 	ctx := h.t.Context()
 	opt, args := getopt(st.Argv[1:])
 	clear := ""
@@ -278,7 +303,6 @@ func (h *host) run(st *step) (rc int, stdout string, problems []qmailkit.Problem
 	if _, ok := opt["n"]; ok {
 		n.NoPassword, n.Clear = true, ""
 	}
-	var err error
 	switch st.Argv[0] {
 	case "vadddomain":
 		_, lazy := opt["O"]
@@ -297,8 +321,7 @@ func (h *host) run(st *step) (rc int, stdout string, problems []qmailkit.Problem
 	default:
 		h.t.Fatalf("step %d: %s", st.N, st.Argv[0])
 	}
-	rc, out := ClassicStatus(st.Argv[0], err)
-	return rc, stdout + out, problems
+	return stdout, problems, err
 }
 
 // getopt takes the options that the steps use apart.

@@ -93,7 +93,7 @@ func (f *lineFile) remove(max int, is func(line string) bool) (gone []string) {
 }
 
 // key is what vpopmail sorts by: the domain of the line with its last two
-// labels first. With five labels and more the rest repeats its first two,
+// labels first; empty labels do not count. With five labels and more the rest repeats its first two,
 // because vpopmail moves the labels over one another.
 func (f *lineFile) key(line string) string {
 	name, _, _ := strings.Cut(line, ":")
@@ -105,10 +105,10 @@ func (f *lineFile) key(line string) string {
 		name = name[min(1, len(name)):]
 		name = name[:max(0, len(name)-1)]
 	}
-	labels := strings.Split(name, ".")
+	labels := strings.FieldsFunc(name, func(c rune) bool { return c == '.' })
 	n := len(labels)
 	if n < 3 {
-		return name
+		return strings.Join(labels, ".")
 	}
 	a, b := labels[n-2], labels[n-1]
 	for i := 0; i < n-2; i++ {

@@ -231,10 +231,10 @@ func (g *goLive) assign(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := afterDot(f); err != nil {
+	before := f.bytes()
+	if _, err := f.compile(); err != nil {
 		return err
 	}
-	before := f.bytes()
 	for i, line := range g.lines {
 		switch {
 		case f.has(line):
@@ -245,28 +245,36 @@ func (g *goLive) assign(ctx context.Context) error {
 		g.fresh[i] = true
 		g.insert(f, "users/assign", line)
 	}
-	var db memFile
-	if err := users.WriteCDB(&db, bytes.NewReader(f.bytes())); err != nil {
-		return fmt.Errorf("%w: %w", ErrAssign, err)
-	}
-	if g.dry {
-		return nil
+	db, err := f.compile()
+	if err != nil || g.dry {
+		return err
 	}
 	if err := g.s.replace(dir, "users/assign", f.exists, before, f.bytes()); err != nil {
 		return err
 	}
-	return g.s.replaceDB(dir, "users/cdb", db.b)
+	return g.s.replaceDB(dir, "users/cdb", db)
 }
 
-// afterDot refuses a users/assign with text behind its last line of one dot:
-// qmail-newu does not see it, and vpopmail's programs would make it count.
-func afterDot(f *lineFile) error {
+// compile makes users/cdb of a users/assign. What qmail-newu refuses is
+// ErrAssign, but for a missing last line of one dot, which the next insertion
+// mends. So is text behind that line: qmail-newu does not see it, and
+// vpopmail's programs would make it count.
+func (f *lineFile) compile() ([]byte, error) {
+	dot := false
 	for i, l := range f.lines {
-		if strings.HasPrefix(l, ".") && (l != "." || i < len(f.lines)-1) {
-			return fmt.Errorf("%w: line %d: text at or behind the dot that ends the file", ErrAssign, i+1)
+		if dot = strings.HasPrefix(l, "."); dot && (l != "." || i < len(f.lines)-1) {
+			return nil, fmt.Errorf("%w: line %d: text at or behind the dot that ends the file", ErrAssign, i+1)
 		}
 	}
-	return nil
+	text := f.bytes()
+	if !dot {
+		text = append(text, ".\n"...)
+	}
+	var db memFile
+	if err := users.WriteCDB(&db, bytes.NewReader(text)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAssign, err)
+	}
+	return db.b, nil
 }
 
 // taken says whether a domain has a line in users/assign.

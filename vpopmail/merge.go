@@ -124,10 +124,20 @@ func (b *batch) store(cur, next User, res *UserResult) error {
 	return nil
 }
 
-// resetQuota takes away a maildirsize that speaks of an older quota, as
-// vsetuserquota does first; whoever needs it next counts afresh. Where the
-// account's directory is gone or elsewhere there is nothing to do.
-func (s *Store) resetQuota(d *Domain, u User) error {
+// resetQuotas takes away every maildirsize that speaks of an older quota, as
+// vsetuserquota does first; whoever needs one next counts afresh.
+func (b *batch) resetQuotas() error {
+	for _, u := range b.requota {
+		if err := b.s.resetQuota(u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resetQuota does it for one account. Where its directory is gone or elsewhere
+// there is nothing to do.
+func (s *Store) resetQuota(u User) error {
 	md, err := s.openPath(u.Dir + "/Maildir")
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMounted) {
 		return nil

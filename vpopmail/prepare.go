@@ -113,13 +113,6 @@ func (s *Store) writeCounter(n *pendingNote, to *text) error {
 	return dir.WriteFile(".dir-control", rep, []byte(*to))
 }
 
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
 // takeBack removes what makeDomain left of domains that did not get complete,
 // and its unfinished files.
 func (s *Store) takeBack(top *safefs.Dir, notes *pendingNotes) error {
@@ -165,32 +158,29 @@ func (s *Store) unmakeDomain(n *pendingNote) error {
 			return err
 		}
 	}
-	i := strings.LastIndexByte(string(n.Dir), '/')
-	parent, err := s.openPath(string(n.Dir)[:i])
-	if errors.Is(err, fs.ErrNotExist) {
+	// BASE/domains/HASH/NAME: what is empty of HASH/NAME goes.
+	mark := "/" + s.p.DomainsDir + "/"
+	i := strings.Index(string(n.Dir), mark)
+	if i < 0 {
 		return nil
 	}
+	base, err := s.openPath(string(n.Dir)[:i+len(mark)-1])
 	if err != nil {
-		return err
+		return ignoreMissing(err)
 	}
-	defer parent.Close()
-	dir, err := parent.Sub(string(n.Name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	for _, name := range []string{".qmail-default", tempPrefix + "_default"} {
-		if err := ignoreMissing(dir.Remove(name)); err != nil {
-			return err
+	defer base.Close()
+	rel := string(n.Dir)[i+len(mark):]
+	if dir, err := base.Walk(rel); err == nil {
+		defer dir.Close()
+		for _, name := range []string{".qmail-default", tempPrefix + "_default"} {
+			if err := ignoreMissing(dir.Remove(name)); err != nil {
+				return err
+			}
 		}
-	}
-	if err := tolerate(parent.RemoveDir(string(n.Name))); err != nil {
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return parent.Sync()
+	return removeEmpty(base, rel)
 }
 
 // dropPending takes names out of the note of prepared domains.

@@ -49,10 +49,16 @@ func (b files) Edit(ctx context.Context, d *Domain) (Records, error) {
 		dir.Close()
 		return nil, err
 	}
+	loaded := false
+	defer func() {
+		if !loaded {
+			r.Close()
+		}
+	}()
 	if err := r.load(); err != nil {
-		r.Close()
 		return nil, err
 	}
+	loaded = true
 	return r, nil
 }
 
@@ -75,7 +81,8 @@ func (r *fileRecords) Close() error {
 	return r.dir.Close()
 }
 
-// Get looks in what was put, then in the file.
+// Get looks in what was put, then in the file. A line that is no account has a
+// name all the same, and nobody else may take that.
 func (r *fileRecords) Get(name string) (User, bool) {
 	if u, ok := r.added[name]; ok {
 		return u, true
@@ -85,7 +92,10 @@ func (r *fileRecords) Get(name string) (User, bool) {
 		return User{}, false
 	}
 	u, err := ParseLine(bytes.TrimSuffix(r.v.lines[i], []byte("\n")))
-	return u, err == nil
+	if err != nil {
+		return User{Name: name}, true
+	}
+	return u, true
 }
 
 // Put edits the line of a user in its place, or keeps a new one for Commit.

@@ -98,8 +98,11 @@ func replayStep(t *testing.T, h *host, st *step, onlyHome bool) {
 			continue
 		}
 		if unknownSalt && (strings.HasSuffix(name, "/vpasswd") || strings.HasSuffix(name, "/vpasswd.cdb")) {
-			// The golden file tells neither bytes nor salt; the lengths do.
-			want.SHA256, want.Size = got.sum(), int64(len(got.Content))
+			// The golden file tells neither bytes nor salt, only the length.
+			want.SHA256 = got.sum()
+			if int64(len(got.Content)) != want.Size {
+				t.Errorf("%s: %d bytes, want %d", name, len(got.Content), want.Size)
+			}
 		}
 		compareFile(t, name, got, &want)
 	}

@@ -162,6 +162,9 @@ func (s *Store) Domain(ctx context.Context, name string) (*Domain, error) {
 		return nil, err
 	}
 	n, err := s.p.domainBytes(name)
+	if errors.Is(err, ErrTooLong) {
+		return nil, &Error{Domain: name, Err: ErrNoDomain}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -296,15 +299,40 @@ func (s *Store) qmailDir(root *os.Root, name string, create bool) (*safefs.Dir, 
 		return nil, err
 	}
 	defer top.Close()
-	d, _, err = top.Mkdir(name, 0o755, safefs.Keep)
+	return mkdirWhole(top, name, 0o755, safefs.Keep)
+}
+
+// mkdirWhole makes a directory that is never seen without its owner and mode,
+// durably, and opens it.
+func mkdirWhole(top *safefs.Dir, name string, perm fs.FileMode, o safefs.Owner) (*safefs.Dir, error) {
+	tmp := tempPrefix + "_" + name
+	if err := ignoreMissing(top.RemoveDir(tmp)); err != nil {
+		return nil, err
+	}
+	d, _, err := top.Mkdir(tmp, perm, o)
 	if err != nil {
 		return nil, err
 	}
+	d.Close()
+	if err := top.RenameExcl(tmp, top, name); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			err = top.RemoveDir(tmp) // somebody was quicker
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	if err := top.Sync(); err != nil {
-		d.Close()
 		return nil, err
 	}
-	return d, nil
+	return top.Sub(name)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // maxFile bounds what is read into memory of one text file: a million accounts
@@ -336,13 +364,37 @@ func (s *Store) lock(ctx context.Context, dir *safefs.Dir, name string, o safefs
 	if err != nil {
 		return nil, err
 	}
+	held := false
+	defer func() {
+		if !held {
+			leave()
+		}
+	}()
 	tries := int(s.o.LockWait/s.o.LockPoll) + 1
 	f, err := dir.LockFile(ctx, name, o, tries, s.o.LockPoll)
 	if err != nil {
-		leave()
 		return nil, err
 	}
+	if err := giveLock(f, o); err != nil {
+		f.Close()
+		return nil, err
+	}
+	held = true
 	return func() { f.Close(); leave() }, nil
+}
+
+// giveLock gives a lock file to its owner where whoever made it was stopped
+// before that, as vpopmail does every time. A file that is more than a lock is
+// let be.
+func giveLock(f *os.File, o safefs.Owner) error {
+	if o == safefs.Keep || os.Geteuid() != 0 {
+		return nil
+	}
+	fi, err := safefs.Stat(f)
+	if err != nil || fi.UID == o.UID && fi.GID == o.GID || fi.Nlink != 1 || fi.Size != 0 {
+		return err
+	}
+	return f.Chown(o.UID, o.GID)
 }
 
 // turn is a lock among the goroutines of this Store.

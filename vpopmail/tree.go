@@ -183,7 +183,7 @@ func removeUserTree(top *safefs.Dir, at string) error {
 	}
 	parent, err := top.Walk(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return removeEmpty(top, path)
 	}
 	if err != nil {
 		return err
@@ -222,7 +222,8 @@ func removeUserTree(top *safefs.Dir, at string) error {
 	return removeEmpty(top, path)
 }
 
-// removeEmpty takes hash directories away that nothing is in.
+// removeEmpty takes directories away that nothing is in: path below top, then
+// those above it. What is gone already, whole or in part, is passed over.
 func removeEmpty(top *safefs.Dir, path string) error {
 	for path != "." && path != "" {
 		above, name := ".", path
@@ -230,12 +231,11 @@ func removeEmpty(top *safefs.Dir, path string) error {
 			above, name = path[:i], path[i+1:]
 		}
 		d, err := top.Walk(above)
-		if err != nil {
-			return err
+		if err == nil {
+			err = d.RemoveDir(name)
+			d.Close()
 		}
-		err = d.RemoveDir(name)
-		d.Close()
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return tolerate(err)
 		}
 		path = above

@@ -11,7 +11,6 @@ import (
 
 	"github.com/qmailkit/qmailkit/internal/safefs"
 	"github.com/qmailkit/qmailkit/qmailcontrol"
-	"github.com/qmailkit/qmailkit/qmailcontrol/users"
 )
 
 // RemoveUsers takes records back that were made and that nobody changed since:
@@ -117,20 +116,25 @@ func (s *Store) revertFile(ctx context.Context, dir *safefs.Dir, file string, ch
 	if err := s.replace(dir, file, f.exists, before, f.bytes()); err != nil {
 		return false, err
 	}
-	var db memFile
 	switch file {
 	case "users/assign":
-		if err := users.WriteCDB(&db, bytes.NewReader(f.bytes())); err != nil {
-			return false, fmt.Errorf("%w: %w", ErrAssign, err)
+		db, err := f.compile()
+		if err != nil {
+			return false, err
 		}
-		err = s.replaceDB(dir, "users/cdb", db.b)
+		if err := s.replaceDB(dir, "users/cdb", db); err != nil {
+			return false, err
+		}
 	case "control/morercpthosts":
+		var db memFile
 		if err := qmailcontrol.WriteMorercpthosts(&db, bytes.NewReader(f.bytes())); err != nil {
 			return false, err
 		}
-		err = s.replaceDB(dir, "control/morercpthosts.cdb", db.b)
+		if err := s.replaceDB(dir, "control/morercpthosts.cdb", db.b); err != nil {
+			return false, err
+		}
 	}
-	return !bytes.Equal(before, f.bytes()), err
+	return !bytes.Equal(before, f.bytes()), nil
 }
 
 // append puts a line at the end.

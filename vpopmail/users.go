@@ -392,15 +392,11 @@ func (b *batch) commit(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		return b.resetQuotas()
 	}})
 	if err != nil {
 		return err
 	}
-	for _, u := range b.requota {
-		if err := b.s.resetQuota(b.d, u); err != nil {
-			return err
-		}
-	}
-	return nil
+	// Once more: somebody may have counted while the old quota stood.
+	return b.resetQuotas()
 }
