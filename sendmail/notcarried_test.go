@@ -224,3 +224,34 @@ func TestHoles(t *testing.T) {
 	}
 	diff(t, []string{"home/alice/mail/sparse mailbox-too-big error"}, mailboxes(t, h, testAccount()))
 }
+
+func FuzzSubscriptions(f *testing.F) {
+	for _, s := range []string{"INBOX\nmail/a/b\n~/mail/c\n", "V\t2\n\na\tb\nc\x01t\n", "../x\n/etc/passwd\n#mh/x\n{h}y\n~bob/z\n", "\x00\r\n//\n."} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		h, err := Open(memTree{"etc/passwd": plainPasswd, "home/alice/.mailboxlist": text, "home/alice/mail/.subscriptions": text, "home/alice/mail/x": oneMessage}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := testAccount()
+		a.UID = 0
+		names, _, err := h.Subscriptions(context.Background(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		for _, parts := range names {
+			key := strings.Join(parts, "/")
+			if seen[key] {
+				t.Fatalf("%q comes twice", key)
+			}
+			seen[key] = true
+			for _, p := range parts {
+				if p == "" || p == "." || p == ".." || strings.ContainsAny(p, "/\x00\n") {
+					t.Fatalf("%q out of %q", parts, text)
+				}
+			}
+		}
+	})
+}
