@@ -104,6 +104,9 @@ func (u *undoing) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !whole && u.stay["postmaster"] == nil {
+		u.stay["postmaster"] = errors.New("its domain stays")
+	}
 	if u.c.dryRun {
 		return u.count(ctx)
 	}
@@ -254,28 +257,49 @@ func eachMessage(ctx context.Context, d *maildir.Dir, do func(*maildir.Dir, mail
 
 // messages removes those that stand just as run put them.
 func (u *undoing) messages(ctx context.Context, user *vpopmail.User) error {
+	if u.c.dryRun {
+		return u.countMessages(ctx, user)
+	}
+	root, name, err := u.t.store.Place(user.Dir + "/Maildir")
+	if err != nil {
+		return err
+	}
+	if d, err := u.maildir(user); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			u.report("undo.maildir", user.Dir, err)
+		}
+		return nil
+	} else {
+		d.Close()
+	}
+	p := u.t.store.Profile()
+	o := u.t.store.Owner(p.UID, p.GID)
+	com := maildir.NewCommitter(&u.c.commit)
+	im, err := com.Import(root, name, &maildir.Options{Owner: &maildir.Owner{UID: o.UID, GID: o.GID}})
+	if err != nil {
+		return errors.Join(err, com.Close())
+	}
+	n, err := im.TakeBack(ctx)
+	u.counts.Messages += n
+	return errors.Join(err, im.Close(nil), com.Close())
+}
+
+// countMessages only says how many would go.
+func (u *undoing) countMessages(ctx context.Context, user *vpopmail.User) error {
 	d, err := u.maildir(user)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		u.report("undo.maildir", user.Dir, err)
-		return nil
+		return nil // there is nothing to take back
 	}
 	defer d.Close()
 	ours, err := u.ours(d)
 	if err != nil {
 		return err
 	}
-	return eachMessage(ctx, d, func(f *maildir.Dir, e maildir.Entry) error {
-		if !ours[e] {
-			return nil
+	return eachMessage(ctx, d, func(_ *maildir.Dir, e maildir.Entry) error {
+		if ours[e] {
+			u.counts.Messages++
 		}
-		u.counts.Messages++
-		if u.c.dryRun {
-			return nil
-		}
-		return f.Remove(e)
+		return nil
 	})
 }
 
