@@ -1,10 +1,6 @@
 package mbox
 
-import (
-	"bytes"
-
-	"github.com/qmailkit/qmailkit"
-)
+import "bytes"
 
 // This file is the separator rule: what a line that begins "From " must have
 // before and behind it. The numbers are those of the list.
@@ -145,10 +141,6 @@ func isQuotedFrom(line []byte) bool {
 // the separator or the end of the file that it leads to, or -1; exact says that
 // the body ends just where the length says.
 func (s *splitter) landing(body, length int64) (exact bool, next int64, err error) {
-	if s.f.lengthBad || length > s.opt.LookAhead {
-		s.addOnce("mbox.look-ahead", qmailkit.Info, s.h.Line, s.msg, "a Content-Length was not followed, because it leads more than %d bytes ahead", s.opt.LookAhead)
-		return false, -1, nil
-	}
 	to := body + length
 	for n := 512; ; n *= 8 {
 		b, err := s.w.ahead(to-1, n+1)

@@ -66,7 +66,9 @@ type candidate struct {
 }
 
 func newSplitter(w window, opts *Options) *splitter {
-	return &splitter{w: w, opt: opts.orDefault(), hold: math.MaxInt64, line: 1, judged: candidate{at: -1}}
+	s := &splitter{w: w, opt: opts.orDefault(), hold: math.MaxInt64, line: 1, judged: candidate{at: -1}}
+	s.w.limit = min(s.opt.LookAhead/2*3+4*block, math.MaxInt)
+	return s
 }
 
 // fail puts the place into an error that ends the reading.
@@ -411,6 +413,10 @@ func (s *splitter) endOfHeader(body int64) error {
 	if s.opt.Strict || s.opt.LookAhead == 0 || s.f.length < 0 && !s.f.lengthBad {
 		return nil
 	}
+	if s.f.lengthBad || s.f.length > s.opt.LookAhead {
+		s.addOnce("mbox.look-ahead", qmailkit.Info, s.h.Line, s.msg, "a Content-Length was not followed, because it leads more than %d bytes ahead", s.opt.LookAhead)
+		return nil
+	}
 	exact, next, err := s.landing(body, s.f.length)
 	if err != nil {
 		return err
@@ -471,8 +477,9 @@ func (s *splitter) trim(next int64) (int64, error) {
 
 // search looks for a separator in the body.
 func (s *splitter) search() error {
-	// A candidate may be the first line of the body.
-	for {
+	// Where the window is large, the step must end all the same, so that the
+	// bytes behind can be dropped.
+	for begin := s.pos; s.pos-begin < block; {
 		p := s.findCandidate()
 		if p < 0 {
 			break

@@ -28,7 +28,10 @@ type window struct {
 	eof  bool  // the file ends where buf does
 	keep int64 // bytes before it may be dropped
 	side []byte
-	init int // first capacity of buf, 0 for the default; tests make it small
+	// limit is a capacity of buf with which the largest look ahead leaves a
+	// third free, so that it need not double.
+	limit int64
+	init  int // first capacity of buf, 0 for the default; tests make it small
 }
 
 func (w *window) end() int64 { return w.base + int64(len(w.buf)) }
@@ -120,7 +123,11 @@ func (w *window) room() {
 	case c-len(w.buf) >= max(c/4, 1):
 		return
 	default:
-		grown := make([]byte, 0, 2*c)
+		bigger := 2 * c
+		if limit := int(w.limit); c < limit && limit < bigger {
+			bigger = limit
+		}
+		grown := make([]byte, 0, bigger)
 		w.buf = append(grown, w.buf[drop:]...)
 	}
 	w.base += int64(drop)
