@@ -1,6 +1,7 @@
 package sendmail
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -224,4 +225,42 @@ func (s *leftovers) strayFile(path string) bool {
 		return s.unreadable(path, err)
 	}
 	return s.report(path, &strayMail, "mail of no account, %d bytes, is not carried", fi.Size)
+}
+
+// LeftBehind reports the mail of an account that is not carried as one Problem,
+// "sendmail.mail-left", with the number of its mailboxes and their bytes: often
+// there is mail for root that nobody thought of. It reports nothing (ok is
+// false) for accounts that are carried, that were left out on request, or that
+// have no mail. An error says that the search ended early.
+func (h *Host) LeftBehind(ctx context.Context, d Decision) (p qmailkit.Problem, ok bool, err error) {
+	if d.Verdict != NotCarried || d.Reason.Code == codePrefix+codeNotIncluded || d.Reason.Code == codePrefix+codeExcluded {
+		return p, false, nil
+	}
+	boxes, odd := 0, 0
+	var size int64
+	first := ""
+	for m, err := range h.Mailboxes(ctx, d.Account) {
+		if errors.Is(err, qmailkit.ErrIncomplete) {
+			return p, false, err
+		}
+		item, bad := AsProblem(err)
+		switch {
+		case bad && m.Path == "":
+			continue // about the home directory
+		case bad && item.Severity == qmailkit.Error:
+			odd++
+		default:
+			boxes++
+			size += m.Size
+		}
+		if first == "" {
+			first = m.Path
+		}
+	}
+	if first == "" {
+		return p, false, nil
+	}
+	p = place{path: first}.problem(qmailkit.Error, "mail-left", "mail of user %.80q, who is not carried: %d %s, %d bytes, and %d that cannot be taken",
+		d.Account.Name, boxes, plural(boxes, "mailbox", "mailboxes"), size, odd)
+	return p, true, nil
 }

@@ -403,3 +403,37 @@ func TestMailboxesCancelled(t *testing.T) {
 		t.Errorf("error %v", last)
 	}
 }
+
+func TestLeftBehind(t *testing.T) {
+	f := newFixture(t, map[string]string{
+		"etc/passwd":    "root:*:0:0::/root:/bin/sh\ndaemon:*:1:1::/usr/sbin:/bin/sh\nout:*:2000:1::/none:/bin/sh\nin:*:2001:1::/none:/bin/sh\nodd:*:2:1::/none:/bin/sh\n",
+		"var/mail/root": oneMessage, "root/mbox": oneMessage, "root/mail/broken": "no mbox",
+		"var/mail/out": oneMessage, "var/mail/in": oneMessage, "var/mail/odd": "no mbox", "usr/sbin/mbox": oneMessage,
+	})
+	h := f.open()
+	p := DefaultPolicy()
+	p.Exclude = []string{"out"}
+	var got []string
+	for d, err := range p.Judge(h.Accounts(context.Background())) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		left, ok, err := h.LeftBehind(context.Background(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			got = append(got, left.String())
+		}
+	}
+	diff(t, []string{
+		`var/mail/root: mail of user "root", who is not carried: 2 mailboxes, 104 bytes, and 1 that cannot be taken (sendmail.mail-left)`,
+		`var/mail/odd: mail of user "odd", who is not carried: 0 mailboxes, 0 bytes, and 1 that cannot be taken (sendmail.mail-left)`,
+	}, got)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	d := Decision{Account: &Account{Name: "root", UID: os.Getuid(), Home: "/root"}}
+	if _, ok, err := h.LeftBehind(ctx, d); ok || !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}

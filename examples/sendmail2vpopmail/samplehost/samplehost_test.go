@@ -268,6 +268,30 @@ func count(t *testing.T, tree qmailkit.Tree, box sendmail.Mailbox) Mailbox {
 	return got
 }
 
+// TestSystem asks that the mail of those who are not carried is seen.
+func TestSystem(t *testing.T) {
+	dir, m := build(t)
+	h, _ := open(t, dir)
+	var want, got []string
+	for _, a := range m.System {
+		want = append(want, a.Mailboxes[0].Path)
+	}
+	for d, err := range sendmail.DefaultPolicy().Judge(h.Accounts(context.Background())) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, ok, err := h.LeftBehind(context.Background(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			got = append(got, p.Path)
+		}
+	}
+	diff(t, []string{"var/mail/root"}, want)
+	diff(t, want, got)
+}
+
 func TestReported(t *testing.T) {
 	dir, m := build(t)
 	h, _ := open(t, dir)
