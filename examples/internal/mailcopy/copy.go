@@ -121,7 +121,7 @@ func Copy(ctx context.Context, im *maildir.Importer, b Box, o *Options) (*Result
 	}()
 	defer r.open.Done()
 	var seen int64
-	ix := mbox.NewIndexer(f, size, &mbox.Options{Format: o.Format})
+	ix := mbox.NewIndexer(f, size, &mbox.Options{Format: o.Format, Prefix: true})
 	for h, err := range ix.All(ctx) {
 		if err != nil {
 			if ctx.Err() != nil {
@@ -283,7 +283,7 @@ func Count(ctx context.Context, b Box, o *Options) (*Result, error) {
 		return r, nil
 	}
 	defer f.Close()
-	ix := mbox.NewIndexer(f, size, &mbox.Options{Format: o.Format})
+	ix := mbox.NewIndexer(f, size, &mbox.Options{Format: o.Format, Prefix: true})
 	for h, err := range ix.All(ctx) {
 		if err != nil {
 			if ctx.Err() != nil {

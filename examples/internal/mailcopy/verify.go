@@ -129,7 +129,7 @@ func (h *Holding) Prove(ctx context.Context, b Box, o *Options) (*Proof, error) 
 	}
 	defer f.Close()
 	seen := map[uint64]uint32{}
-	for m, err := range mbox.NewIndexer(f, size, &mbox.Options{Format: o.Format}).All(ctx) {
+	for m, err := range mbox.NewIndexer(f, size, &mbox.Options{Format: o.Format, Prefix: true}).All(ctx) {
 		if err != nil {
 			if ctx.Err() != nil {
 				return p, context.Cause(ctx)
