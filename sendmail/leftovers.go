@@ -260,7 +260,11 @@ func (h *Host) LeftBehind(ctx context.Context, d Decision) (p qmailkit.Problem, 
 	if first == "" {
 		return p, false, nil
 	}
-	p = place{path: first}.problem(qmailkit.Error, "mail-left", "mail of user %.80q, who is not carried: %d %s, %d bytes, and %d that cannot be taken",
-		d.Account.Name, boxes, plural(boxes, "mailbox", "mailboxes"), size, odd)
+	words := ""
+	if odd > 0 {
+		words = fmt.Sprintf(", and %d that cannot be taken", odd)
+	}
+	p = place{path: first}.problem(qmailkit.Error, "mail-left", "mail of user %.80q, who is not carried: %d %s, %d bytes%s",
+		d.Account.Name, boxes, plural(boxes, "mailbox", "mailboxes"), size, words)
 	return p, true, nil
 }
