@@ -179,6 +179,15 @@ func (m *move) findAccounts(ctx context.Context) error {
 		}
 		if d.Verdict == sendmail.NotCarried {
 			m.left = append(m.left, d)
+			left, ok, err := m.host.LeftBehind(ctx, d)
+			if err != nil && ctx.Err() != nil {
+				return err
+			}
+			if err != nil { // of this account only
+				m.problem(qmailkit.Problem{Code: "account.mail-unknown", Severity: qmailkit.Error, Path: d.Account.Path, Line: d.Account.Line, Err: err})
+			} else if ok {
+				m.problem(left)
+			}
 			continue
 		}
 		a := &account{Decision: d, readable: true}
