@@ -3,11 +3,13 @@
 package vpopmail
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"strings"
 
 	"github.com/qmailkit/qmailkit/internal/safefs"
+	"github.com/qmailkit/qmailkit/maildir"
 )
 
 // A mergeField is a part of an account that is changed as one.
@@ -124,31 +126,34 @@ func (b *batch) store(cur, next User, res *UserResult) error {
 	return nil
 }
 
-// resetQuotas takes away every maildirsize that speaks of an older quota, as
-// vsetuserquota does first; whoever needs one next counts afresh.
-func (b *batch) resetQuotas() error {
+// recountQuotas writes maildirsize afresh for every account whose quota
+// changes, as vsetuserquota does. It comes before the change of vpasswd: an
+// interruption in between leaves a file with right sums and a first line that
+// nobody compares. Where an account's Maildir is gone or elsewhere there is
+// nothing to do.
+func (b *batch) recountQuotas(ctx context.Context) error {
+	o := b.s.Owner(b.d.UID, b.d.GID)
+	opts := &maildir.Options{Owner: &maildir.Owner{UID: o.UID, GID: o.GID}}
 	for _, u := range b.requota {
-		if err := b.s.resetQuota(u); err != nil {
+		root, name, err := b.s.place(u.Dir + "/Maildir")
+		if errors.Is(err, ErrNotMounted) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// resetQuota does it for one account. Where its directory is gone or elsewhere
-// there is nothing to do.
-func (s *Store) resetQuota(u User) error {
-	md, err := s.openPath(u.Dir + "/Maildir")
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMounted) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer md.Close()
-	err = md.Remove("maildirsize")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		md, err := maildir.OpenRoot(root, name, opts)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, maildir.ErrNotMaildir) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = md.RebuildQuota(ctx, u.Quota)
+		md.Close()
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

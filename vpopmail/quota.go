@@ -3,7 +3,6 @@ package vpopmail
 import (
 	"fmt"
 	"math"
-	"math/big"
 	"strconv"
 	"strings"
 )
@@ -113,18 +112,21 @@ func cutSuffixFold(s string, c byte) string {
 // not looked at; too large is the largest. The result is its bits.
 func strtoll(s string) uint64 {
 	s = strings.TrimLeft(s, " \t\n\v\f\r")
-	sign := ""
-	if s != "" && (s[0] == '-' || s[0] == '+') {
-		sign, s = strings.Trim(s[:1], "+"), s[1:]
+	negative := strings.HasPrefix(s, "-")
+	if negative || strings.HasPrefix(s, "+") {
+		s = s[1:]
 	}
 	digits, _ := splitQuota(s)
-	v, ok := new(big.Int).SetString(sign+"0"+digits, 10)
-	switch {
-	case !ok:
+	if digits == "" {
 		return 0
-	case v.IsInt64():
-		return uint64(v.Int64())
-	case v.Sign() < 0:
+	}
+	n, err := strconv.ParseUint(digits, 10, 63)
+	switch {
+	case err == nil && negative:
+		return -n
+	case err == nil:
+		return n
+	case negative:
 		return 1 << 63
 	}
 	return math.MaxInt64

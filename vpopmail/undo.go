@@ -142,10 +142,11 @@ func (f *lineFile) append(line string) {
 	f.lines, f.noLF = append(f.lines, line), false
 }
 
-// ForgetDomain takes a prepared domain out of the note of those, and counts
-// one domain less in vpopmail's home. The directory is the caller's to remove,
-// before or after. A domain that is live is not touched and is ErrDomainExists:
-// Revert it first.
+// ForgetDomain ends the undoing of a domain whose lines were reverted or that
+// never went live: it is taken out of the note of prepared domains, and
+// vpopmail's home counts one domain less, so call it once. The directory is the
+// caller's to remove. A domain that is live is not touched and is
+// ErrDomainExists.
 func (s *Store) ForgetDomain(ctx context.Context, name string) error {
 	n, err := s.p.domainBytes(name)
 	if err != nil {

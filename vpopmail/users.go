@@ -381,7 +381,7 @@ func (b *batch) commit(ctx context.Context) error {
 		b.rec.SetCounter(b.counter, b.used)
 	}
 	own := b.s.owner(b.d.UID, b.d.GID)
-	err := b.rec.Commit(ctx, CommitSteps{Made: b.made, Build: func(dir *safefs.Dir) error {
+	return b.rec.Commit(ctx, CommitSteps{Made: b.made, Build: func(dir *safefs.Dir) error {
 		bd := &builder{top: dir, own: own}
 		defer bd.close()
 		for _, m := range b.made {
@@ -392,11 +392,6 @@ func (b *batch) commit(ctx context.Context) error {
 				return err
 			}
 		}
-		return b.resetQuotas()
+		return b.recountQuotas(ctx)
 	}})
-	if err != nil {
-		return err
-	}
-	// Once more: somebody may have counted while the old quota stood.
-	return b.resetQuotas()
 }
