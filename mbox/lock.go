@@ -148,8 +148,12 @@ type errBusy string
 func (e errBusy) Error() string { return string(e) }
 
 func (l *locker) lock(ctx context.Context) (*Held, error) {
+	var locked error // of the last try
 	for {
-		if err := context.Cause(ctx); err != nil {
+		switch err := context.Cause(ctx); {
+		case err == errWaited && locked != nil:
+			return nil, locked
+		case err != nil && err != errWaited:
 			return nil, err
 		}
 		h, err := l.try()
@@ -157,16 +161,12 @@ func (l *locker) lock(ctx context.Context) (*Held, error) {
 		if !errors.As(err, &busy) {
 			return h, err
 		}
-		locked := &fs.PathError{Op: "lock", Path: l.f.Name(), Err: fmt.Errorf("%w (%s)", ErrLocked, string(busy))}
+		locked = &fs.PathError{Op: "lock", Path: l.f.Name(), Err: fmt.Errorf("%w (%s)", ErrLocked, string(busy))}
 		if l.o.Wait < 0 {
 			return nil, locked
 		}
 		select {
 		case <-ctx.Done():
-			if err := context.Cause(ctx); err != errWaited {
-				return nil, err
-			}
-			return nil, locked
 		case <-time.After(l.o.Pause):
 		}
 	}
