@@ -40,6 +40,7 @@ type File interface {
 	io.Reader
 	io.ReaderAt
 	io.Closer
+	// Stat describes the file that is open, whatever its name stands for now.
 	Stat() (fs.FileInfo, error)
 }
 

@@ -48,11 +48,11 @@ type Outcome int
 
 const (
 	Refused Outcome = iota // Err says why
-	Added
-	Same    // nothing to do
-	Updated // what changed at the source was stored
-	Kept    // changed on the target since; that stays, whatever the source says
-	Gone    // removed on the target since; it stays away
+	Added                  // new
+	Same                   // nothing to do
+	Updated                // what changed at the source was stored
+	Kept                   // changed on the target since; that stays, whatever the source says
+	Gone                   // removed on the target since; it stays away
 )
 
 // String returns the word in lower case.

@@ -47,6 +47,7 @@ type FormatError struct {
 	What   string // what is wrong there
 }
 
+// Error puts the place before the words.
 func (e *FormatError) Error() string {
 	return fmt.Sprintf("cdb: offset %d: %s", e.Offset, e.What)
 }
