@@ -1,7 +1,6 @@
 package maildir
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -117,7 +116,8 @@ func (d *Dir) Usage(ctx context.Context) (bytes, messages int64, err error) {
 
 // RebuildQuota counts afresh and writes maildirsize: the limit as it is given,
 // then one line with the sums, as vpopmail leaves it. An empty limit, or
-// "NOQUOTA", removes the file. A file that would not change is left alone.
+// "NOQUOTA", removes the file. A file that says the same, in however many
+// lines, is left alone.
 func (d *Dir) RebuildQuota(ctx context.Context, limit string) error {
 	if limit == "" || limit == "NOQUOTA" {
 		err := d.root.Remove(QuotaName)
@@ -132,13 +132,35 @@ func (d *Dir) RebuildQuota(ctx context.Context, limit string) error {
 	}
 	text := fmt.Appendf(nil, "%s\n%d %d\n", limit, n, c)
 	old, err := d.root.ReadFile(QuotaName, maxSideFile)
-	if err == nil && bytes.Equal(old, text) {
+	if err == nil && sameQuota(old, limit, n, c) {
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, safefs.ErrTooBig) {
 		return err
 	}
 	return d.writeSide(QuotaName, text, false)
+}
+
+// sameQuota says whether the lines of a maildirsize add up to n bytes in c
+// messages.
+func sameQuota(file []byte, limit string, n, c int64) bool {
+	first, rest, _ := strings.Cut(string(file), "\n")
+	if first != limit {
+		return false
+	}
+	for line := range strings.Lines(rest) {
+		f := strings.Fields(line)
+		if len(f) != 2 {
+			return false
+		}
+		size, err := strconv.ParseInt(f[0], 10, 64)
+		count, e := strconv.ParseInt(f[1], 10, 64)
+		if err != nil || e != nil {
+			return false
+		}
+		n, c = n-size, c-count
+	}
+	return n == 0 && c == 0
 }
 
 // QuotaLimit is the first line of maildirsize; empty where there is none.
