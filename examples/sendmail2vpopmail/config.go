@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"path"
 	"time"
 
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
@@ -12,6 +13,7 @@ import (
 	"github.com/qmailkit/qmailkit/maildir"
 	"github.com/qmailkit/qmailkit/mbox"
 	"github.com/qmailkit/qmailkit/sendmail"
+	"github.com/qmailkit/qmailkit/vpopmail"
 )
 
 // config is the command line.
@@ -135,10 +137,18 @@ func (c *config) check(needsSource bool) error {
 	case c.noAlias && len(c.aliases) > 0:
 		return cli.Usagef("-no-alias-domains and -alias-domain exclude each other")
 	}
-	if _, err := c.hupPID(); err != nil {
-		return err
+	for _, p := range append(c.users[:len(c.users):len(c.users)], c.excludes...) {
+		if _, err := path.Match(p, ""); err != nil {
+			return cli.Usagef("pattern %q: %w", p, err)
+		}
 	}
-	return nil
+	if c.quota != "" {
+		if _, err := vpopmail.ParseQuota(c.quota); err != nil {
+			return cli.Usagef("-quota: %w", err)
+		}
+	}
+	_, err := c.hupPID()
+	return err
 }
 
 // hupPID is the process that gets the HUP; 0 is none.

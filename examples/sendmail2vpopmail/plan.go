@@ -141,7 +141,7 @@ func (m *move) measure(ctx context.Context, r *report.Report) (*report.Needs, er
 			if err != nil {
 				return nil, err
 			}
-			m.problems = append(m.problems, res.Problems...)
+			m.problem(res.Problems...)
 			held.Messages += res.Messages
 			held.Bytes += res.Bytes
 			n.Inodes += res.Messages

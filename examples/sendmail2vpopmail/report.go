@@ -123,7 +123,7 @@ func (g *migration) report(started time.Time, err error) *report.Report {
 	r.Accounts = append(r.Accounts, g.leftRows()...)
 	for _, mv := range g.moved {
 		for _, b := range mv.results {
-			g.problems = append(g.problems, b.Problems...)
+			g.problem(b.Problems...)
 			r.Mailboxes = append(r.Mailboxes, g.boxRow(mv.a, g.users[mv.a.Name].User.Dir+"/Maildir", b))
 		}
 	}

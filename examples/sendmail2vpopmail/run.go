@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"slices"
+	"syscall"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
@@ -52,7 +50,7 @@ func doRun(ctx context.Context, c *config, env *cli.Env) error {
 	}
 	defer m.close()
 	g := &migration{move: m, t: t, users: map[string]vpopmail.UserResult{}}
-	m.problems = append(m.problems, t.problems...)
+	m.problem(t.problems...)
 	started := c.now()
 	c.copy.Progress = progress.Start(progress.Options{Out: env.Stderr})
 	err = g.all(ctx)
@@ -97,38 +95,20 @@ func (g *migration) prepare(ctx context.Context) error {
 			spec.Postmaster.Quota = g.c.quota
 		}
 	}
+	if err := g.announceDomain(ctx); err != nil {
+		return err
+	}
 	res, err := g.t.store.PrepareDomain(ctx, spec)
 	if err != nil {
 		return err
 	}
 	g.owner = res.Owner
-	g.problems = append(g.problems, res.Problems...)
+	g.problem(res.Problems...)
 	g.domains = append(g.domains, domainDone{name: g.domain, existing: res.Existing})
 	if res.Existing {
 		return nil
 	}
-	var recs []state.Record
-	for key, r := range map[string]record{
-		domainKey(g.domain):             {Domain: g.domain, Made: true},
-		userKey(g.domain, "postmaster"): {Domain: g.domain, User: store(res.Postmaster.User), Made: true},
-	} {
-		if _, ok := g.t.records.Get(key); ok {
-			continue
-		}
-		rec, err := remember(key, r)
-		if err != nil {
-			return err
-		}
-		recs = append(recs, rec)
-	}
-	return g.append(recs)
-}
-
-func (g *migration) append(recs []state.Record) error {
-	if len(recs) == 0 {
-		return nil
-	}
-	return g.t.records.Append(recs...)
+	return g.domainMade(res)
 }
 
 // addUsers brings all accounts to the domain in one rewrite.
@@ -139,15 +119,20 @@ func (g *migration) addUsers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		puts = append(puts, vpopmail.Put{Base: base, NewUser: vpopmail.NewUser{
-			Name: a.Name, Hash: a.PasswordField(), Gecos: a.gecos, Quota: g.c.quota,
-		}})
+		n := vpopmail.NewUser{Name: a.Name, Hash: a.PasswordField(), Gecos: a.gecos, Quota: g.c.quota}
+		if g.ownPassword(a) && base != nil {
+			n.Hash = base.Hash
+		}
+		puts = append(puts, vpopmail.Put{Base: base, NewUser: n})
+	}
+	if err := g.announceUsers(ctx, puts); err != nil {
+		return err
 	}
 	res, err := g.t.store.PutUsers(ctx, g.domain, puts)
 	if err != nil {
 		return err
 	}
-	g.problems = append(g.problems, res.Problems...)
+	g.problem(res.Problems...)
 	var recs []state.Record
 	for i, r := range res.Users {
 		g.users[g.accounts[i].Name] = r
@@ -159,25 +144,6 @@ func (g *migration) addUsers(ctx context.Context) error {
 		recs = append(recs, rec...)
 	}
 	return g.append(recs)
-}
-
-// userRecord is what is to be remembered of an account, if it is news.
-func (g *migration) userRecord(r vpopmail.UserResult) ([]state.Record, error) {
-	if r.User.Name == "" {
-		return nil, nil
-	}
-	key := userKey(g.domain, r.User.Name)
-	var old record
-	had, err := g.t.records.Load(key, &old)
-	if err != nil {
-		return nil, err
-	}
-	made := r.Outcome == vpopmail.Added || had && old.Made
-	if had && old.User != nil && *old.User.user() == r.User && old.Made == made {
-		return nil, nil
-	}
-	rec, err := remember(key, record{Domain: g.domain, User: store(r.User), Made: made})
-	return []state.Record{rec}, err
 }
 
 // userProblem reports what did not follow the source.
@@ -240,10 +206,9 @@ func (g *migration) copyAccount(ctx context.Context, com *maildir.Committer, a *
 	}
 	im, err := com.Import(root, name, g.maildirOptions())
 	if err != nil {
-		g.problem(qmailkit.Problem{Code: "maildir.unusable", Severity: qmailkit.Error, Path: u.Dir + "/Maildir", Err: err})
-		return nil
+		return g.unusable(u, err)
 	}
-	g.problems = append(g.problems, im.Problems()...)
+	g.problem(im.Problems()...)
 	g.moved = append(g.moved, moved{a: a})
 	mv := len(g.moved) - 1
 	var results []*mailcopy.Result
@@ -264,10 +229,24 @@ func (g *migration) maildirOptions() *maildir.Options {
 	return &maildir.Options{Owner: &maildir.Owner{UID: g.owner.UID, GID: g.owner.GID}, Encoding: g.c.encoding}
 }
 
+// unusable reports a Maildir that cannot be used, by what stands in it. What
+// ails the file system ends the run.
+func (g *migration) unusable(u vpopmail.User, err error) error {
+	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return err
+		}
+	}
+	g.problem(qmailkit.Problem{Code: "maildir.unusable", Severity: qmailkit.Error, Path: u.Dir + "/Maildir", Err: err})
+	return nil
+}
+
 // finish completes a Maildir when all of its messages are in their places.
 func (g *migration) finish(ctx context.Context, d *maildir.Dir, a *account, u vpopmail.User, results []*mailcopy.Result) error {
 	if err := d.Subscribe(a.subs); err != nil {
-		return err
+		if err := g.unusable(u, err); err != nil {
+			return err
+		}
 	}
 	if g.c.uidl != "" {
 		byFolder := map[string][]*mailcopy.Result{}
@@ -276,19 +255,23 @@ func (g *migration) finish(ctx context.Context, d *maildir.Dir, a *account, u vp
 		}
 		for _, rs := range byFolder {
 			if _, err := mailcopy.SeedUIDs(d, rs, g.c.uidl); err != nil {
-				return err
+				if err := g.unusable(u, err); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	delivered := slices.ContainsFunc(results, func(r *mailcopy.Result) bool { return r.Delivered > 0 })
 	limit, err := d.QuotaLimit()
-	if errors.Is(err, fs.ErrNotExist) || err == nil && limit == "" {
-		limit, err = u.Quota, nil
+	if err == nil && limit == "" {
+		limit = u.Quota
 	}
-	if err != nil || !delivered {
-		return err
+	if err == nil {
+		err = d.RebuildQuota(ctx, limit)
 	}
-	return d.RebuildQuota(ctx, limit)
+	if err != nil && ctx.Err() == nil {
+		return g.unusable(u, err)
+	}
+	return err
 }
 
 // goLive tells qmail.
@@ -311,34 +294,18 @@ func (g *migration) goLive(ctx context.Context) error {
 		list = append(list, vpopmail.Live{Name: a, AliasOf: g.domain})
 		g.domains = append(g.domains, domainDone{name: a, aliasOf: g.domain, existing: err == nil})
 	}
-	res, err := g.t.store.GoLive(ctx, list, hup)
-	if res != nil {
-		g.problems = append(g.problems, res.Problems...)
-		g.changes = res.Changes
-		if len(res.Changes) > 0 {
-			err = errors.Join(err, g.rememberChanges(res.Changes))
-		}
-	}
-	return err
-}
-
-// rememberChanges adds the lines that were changed to what undo takes back.
-func (g *migration) rememberChanges(ch []vpopmail.Change) error {
-	var r record
-	if _, err := g.t.records.Load(domainKey(g.domain), &r); err != nil {
+	planned, err := g.t.store.PlanLive(ctx, list)
+	if err != nil {
 		return err
 	}
-	r.Domain = g.domain
-	for _, c := range ch {
-		if !slices.Contains(r.Changes, c) {
-			r.Changes = append(r.Changes, c)
-		}
+	if err := g.rememberChanges(planned); err != nil {
+		return err
 	}
-	return g.t.records.Put(domainKey(g.domain), r)
-}
-
-// remember is a record in the form that the state keeps.
-func remember(key string, r record) (state.Record, error) {
-	b, err := json.Marshal(r)
-	return state.Record{Key: key, Value: b}, err
+	res, err := g.t.store.GoLive(ctx, list, hup)
+	if err != nil {
+		return err
+	}
+	g.problem(res.Problems...)
+	g.changes = res.Changes
+	return g.rememberChanges(res.Changes)
 }

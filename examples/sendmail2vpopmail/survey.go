@@ -9,8 +9,10 @@ import (
 	"os"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/mailcopy"
 	"github.com/qmailkit/qmailkit/maildir"
 	"github.com/qmailkit/qmailkit/sendmail"
@@ -30,6 +32,7 @@ type move struct {
 	// postmaster is set where the old host has an account of that name.
 	postmaster bool
 	left       []sendmail.Decision // accounts that are not carried
+	mu         sync.Mutex          // of problems: Maildirs are finished beside the reading
 	problems   []qmailkit.Problem
 }
 
@@ -44,7 +47,11 @@ type account struct {
 	readable bool
 }
 
-func (m *move) problem(p qmailkit.Problem) { m.problems = append(m.problems, p) }
+func (m *move) problem(p ...qmailkit.Problem) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.problems = append(m.problems, p...)
+}
 
 // errProblem notes an item's error; a fatal one is returned.
 func (m *move) errProblem(err error) error {
@@ -68,6 +75,10 @@ func (c *config) survey(ctx context.Context, profile vpopmail.Profile) (*move, e
 	var folders []string
 	if len(c.folders) > 0 {
 		folders = c.folders
+	}
+	if word, err := vpopmail.ParseQuota(c.quota); c.quota != "" && err == nil && len(word) > profile.MaxQuota {
+		root.Close()
+		return nil, cli.Usagef("-quota: vpopmail keeps %d bytes of a quota, and %s has %d", profile.MaxQuota, word, len(word))
 	}
 	m.host, err = sendmail.Open(qmailkit.NewTree(root), &sendmail.Options{Folders: folders, Now: c.now})
 	if err == nil {
@@ -113,13 +124,13 @@ func (m *move) findDomains(ctx context.Context) error {
 		return errors.New("no domain: local-host-names has none, and -domain is missing")
 	}
 	if _, err := m.profile.Domain(m.domain); err != nil {
-		return err
+		return m.named(m.c.domain, err)
 	}
 	seen := map[string]bool{m.domain: true}
 	for _, a := range m.c.aliases {
 		name, err := m.profile.AliasDomain(a)
 		if err != nil {
-			return err
+			return m.named(a, err)
 		}
 		if !seen[name] {
 			seen[name] = true
@@ -134,6 +145,18 @@ func (m *move) findDomains(ctx context.Context) error {
 	}
 	return nil
 }
+
+// named makes the refusal of a name that the command line gives a wrong usage.
+func (m *move) named(arg string, err error) error {
+	if arg == "" {
+		return err
+	}
+	return cli.Usagef("%w", err)
+}
+
+// ownPassword says whether an account gets the password that the command line
+// points to, in place of its own.
+func (m *move) ownPassword(a *account) bool { return a.Name == "postmaster" && m.c.postmaster != "" }
 
 // otherDomain takes a local host name that the command line does not name.
 func (m *move) otherDomain(d sendmail.Domain) {
@@ -173,7 +196,7 @@ func (m *move) findAccounts(ctx context.Context) error {
 			}
 			continue
 		}
-		m.problems = append(m.problems, d.Account.Problems...)
+		m.problem(d.Account.Problems...)
 		if d.Reason.Code != "" {
 			m.problem(d.Reason)
 		}
@@ -259,7 +282,7 @@ func (m *move) findMail(ctx context.Context, a *account) error {
 		m.addBox(a, mb)
 	}
 	subs, probs, err := m.host.Subscriptions(ctx, a.Account)
-	m.problems = append(m.problems, probs...)
+	m.problem(probs...)
 	if err != nil {
 		return err
 	}

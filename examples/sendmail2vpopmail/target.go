@@ -36,8 +36,12 @@ type record struct {
 	// Made says that run made it; an account that was there already is not
 	// undone.
 	Made bool `json:"made"`
-	// Maildir is where its mail is, as text.
-	Maildir string `json:"maildir,omitempty"`
+	// Intent says that it was about to be made when this was written, with
+	// Hash as its password; an empty Hash is any.
+	Intent bool   `json:"intent,omitempty"`
+	Hash   []byte `json:"hash,omitempty"`
+	// Dir is a domain's directory, as text.
+	Dir []byte `json:"dir,omitempty"`
 }
 
 // storedUser is vpopmail.User with its secrets in clear: the state directory
@@ -100,6 +104,10 @@ func (c *config) openTarget(write bool) (t *target, err error) {
 		return t, fmt.Errorf("vpopmail's home: %w", err)
 	}
 	if t.qmail, err = os.OpenRoot(c.qmail); err != nil {
+		return t, fmt.Errorf("qmail's directory: %w", err)
+	}
+	// Better now than when all the mail is there.
+	if _, err = t.qmail.Stat("control"); err != nil {
 		return t, fmt.Errorf("qmail's directory: %w", err)
 	}
 	if write {

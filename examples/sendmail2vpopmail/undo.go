@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -12,7 +13,6 @@ import (
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/jsonl"
 	"github.com/qmailkit/qmailkit/examples/internal/state"
-	"github.com/qmailkit/qmailkit/internal/safefs"
 	"github.com/qmailkit/qmailkit/maildir"
 	"github.com/qmailkit/qmailkit/vpopmail"
 )
@@ -24,6 +24,7 @@ type undoing struct {
 	domain  string
 	made    record // of the domain
 	users   []record
+	some    bool             // not all accounts are to be taken back
 	stay    map[string]error // accounts that cannot go, and why
 	counts  struct{ Messages, Users, Kept int }
 	problem []qmailkit.Problem
@@ -36,8 +37,13 @@ func doUndo(ctx context.Context, c *config, env *cli.Env) error {
 	}
 	defer t.close()
 	u := &undoing{c: c, t: t, stay: map[string]error{}}
-	if err := u.load(); err != nil {
+	found, err := u.load(ctx)
+	if err != nil {
 		return err
+	}
+	if !found {
+		env.Printf("Nothing to take back: no run has recorded anything for this target.\n")
+		return nil
 	}
 	if err := u.all(ctx); err != nil {
 		return err
@@ -62,39 +68,80 @@ func doUndo(ctx context.Context, c *config, env *cli.Env) error {
 	return nil
 }
 
-// load finds what runs remembered.
-func (u *undoing) load() error {
+// load finds what runs remembered. It is false where there is nothing.
+func (u *undoing) load(ctx context.Context) (bool, error) {
 	u.domain = strings.ToLower(u.c.domain)
 	for rec := range u.t.records.All() {
 		name, ok := strings.CutPrefix(rec.Key, "domain ")
-		if ok && u.domain == "" {
+		switch {
+		case !ok || u.c.domain != "":
+		case u.domain != "":
+			return false, cli.Usagef("runs have made more than one domain here, %s and %s: -domain says which to take back", u.domain, name)
+		default:
 			u.domain = name
 		}
 	}
-	if u.domain == "" {
-		return errors.New("nothing to take back: no run has recorded anything for this target")
-	}
-	if _, err := u.t.records.Load(domainKey(u.domain), &u.made); err != nil {
-		return err
+	found, err := u.t.records.Load(domainKey(u.domain), &u.made)
+	if err != nil {
+		return false, err
 	}
 	for rec := range u.t.records.All() {
-		if !strings.HasPrefix(rec.Key, "user ") || !strings.HasSuffix(rec.Key, "@"+u.domain) {
+		name, ok := strings.CutSuffix(rec.Key, "@"+u.domain)
+		if name, ok = strings.CutPrefix(name, "user "); !ok || !strings.HasSuffix(rec.Key, "@"+u.domain) {
+			continue
+		}
+		found = true
+		if !u.selected(name) {
+			u.some = true
 			continue
 		}
 		var r record
 		if _, err := u.t.records.Load(rec.Key, &r); err != nil {
-			return err
+			return false, err
+		}
+		if r.User == nil && r.Intent {
+			if err := u.intended(ctx, name, &r); err != nil {
+				return false, err
+			}
 		}
 		if r.Made && r.User != nil {
 			u.users = append(u.users, r)
 		}
 	}
-	return nil
+	return found, nil
+}
+
+// selected says whether the command line's patterns take an account.
+func (u *undoing) selected(name string) bool {
+	match := func(patterns []string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool {
+			ok, _ := path.Match(strings.ToLower(p), name)
+			return ok
+		})
+	}
+	return (len(u.c.users) == 0 || match(u.c.users)) && !match(u.c.excludes)
+}
+
+// intended finds the account that a run was about to make when it was killed.
+func (u *undoing) intended(ctx context.Context, name string, r *record) error {
+	now, err := u.t.store.User(ctx, name+"@"+u.domain)
+	if errors.Is(err, vpopmail.ErrNoUser) || errors.Is(err, vpopmail.ErrNoDomain) {
+		return nil
+	}
+	if err == nil && r.announced(now) {
+		r.User = store(now)
+	}
+	return err
 }
 
 // all takes messages back first, then what is empty by that. A domain whose
 // accounts all go is taken from qmail before them, so that nothing bounces.
 func (u *undoing) all(ctx context.Context) error {
+	for _, r := range u.users {
+		if err := u.messages(ctx, r.User.user()); err != nil {
+			return err
+		}
+	}
 	for _, r := range u.users {
 		if err := u.judge(ctx, r.User.user()); err != nil {
 			return err
@@ -104,29 +151,19 @@ func (u *undoing) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !whole && u.stay["postmaster"] == nil {
+	if !whole && u.made.Made && u.stay["postmaster"] == nil {
 		u.stay["postmaster"] = errors.New("its domain stays")
 	}
 	if u.c.dryRun {
-		return u.count(ctx)
+		u.count(whole)
+		return nil
 	}
-	if whole {
-		hup, err := u.c.hupFunc()
-		if err != nil {
-			return err
-		}
-		if err := u.t.store.Revert(ctx, u.made.Changes, hup); err != nil {
-			return err
-		}
-	} else if len(u.made.Changes) > 0 {
-		u.report("undo.domain-stays", u.domain, errors.New("the domain stays: it has accounts that stay"))
+	if err := u.revert(ctx, whole); err != nil {
+		return err
 	}
 	var gone []vpopmail.User
 	for _, r := range u.users {
 		user := r.User.user()
-		if err := u.messages(ctx, user); err != nil {
-			return err
-		}
 		if why := u.stay[user.Name]; why != nil {
 			u.counts.Kept++
 			u.report("undo.account-stays", user.Dir, fmt.Errorf("account %s stays: %w", user.Name, why))
@@ -137,13 +174,32 @@ func (u *undoing) all(ctx context.Context) error {
 	return u.accounts(ctx, gone, whole)
 }
 
+// revert takes the lines back that tell qmail. Those of alias domains of a
+// domain that run did not make go as soon as no account of run's stays.
+func (u *undoing) revert(ctx context.Context, whole bool) error {
+	switch {
+	case len(u.made.Changes) == 0:
+		return nil
+	case !whole && (u.made.Made || u.some || len(u.stay) > 0):
+		if !u.some {
+			u.report("undo.domain-stays", u.domain, errors.New("the domain stays: it has accounts, or files, that stay"))
+		}
+		return nil
+	}
+	hup, err := u.c.hupFunc()
+	if err != nil {
+		return err
+	}
+	if err := u.t.store.Revert(ctx, u.made.Changes, hup); err != nil || whole {
+		return err
+	}
+	return u.t.records.Append(state.Record{Key: domainKey(u.domain)})
+}
+
 // count only says what would be taken back.
-func (u *undoing) count(ctx context.Context) error {
+func (u *undoing) count(whole bool) {
 	for _, r := range u.users {
 		user := r.User.user()
-		if err := u.messages(ctx, user); err != nil {
-			return err
-		}
 		if why := u.stay[user.Name]; why != nil {
 			u.counts.Kept++
 			u.report("undo.account-stays", user.Dir, fmt.Errorf("account %s stays: %w", user.Name, why))
@@ -151,7 +207,9 @@ func (u *undoing) count(ctx context.Context) error {
 		}
 		u.counts.Users++
 	}
-	return nil
+	if !whole && !u.some && len(u.made.Changes) > 0 && u.made.Made {
+		u.report("undo.domain-stays", u.domain, errors.New("the domain stays: it has accounts, or files, that stay"))
+	}
 }
 
 func (u *undoing) report(code, path string, err error) {
@@ -160,8 +218,8 @@ func (u *undoing) report(code, path string, err error) {
 
 var errNotOurs = errors.New("it holds mail that did not come by run, or that its reader has touched")
 
-// judge says whether an account is as run left it, but for the messages that
-// run brought.
+// judge says whether an account is as run left it, now that the messages that
+// run brought are gone.
 func (u *undoing) judge(ctx context.Context, user *vpopmail.User) error {
 	now, err := u.t.store.User(ctx, user.Name+"@"+u.domain)
 	switch {
@@ -173,25 +231,39 @@ func (u *undoing) judge(ctx context.Context, user *vpopmail.User) error {
 		u.stay[user.Name] = errors.New("its password, name, quota or flags were changed")
 		return nil
 	}
+	ours := map[maildir.Entry]bool{}
 	d, err := u.maildir(user)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err == nil {
+		defer d.Close()
+		if u.c.dryRun {
+			ours, err = u.ours(d)
+		}
+	}
+	if err == nil {
+		err = eachMessage(ctx, d, func(_ *maildir.Dir, e maildir.Entry) error {
+			if !ours[e] {
+				return errNotOurs
+			}
+			return nil
+		})
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		// Files that would keep the directory, a server's indexes for one.
+		err = u.strange(user.Dir, func(p string) bool { return accountFile(p) || u.c.dryRun && message(p) })
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	if err != nil {
 		u.stay[user.Name] = err
-		return nil
 	}
-	defer d.Close()
-	ours, err := u.ours(d)
-	if err != nil {
-		return err
-	}
-	return eachMessage(ctx, d, func(_ *maildir.Dir, e maildir.Entry) error {
-		if !ours[e] {
-			u.stay[user.Name] = errNotOurs
-		}
-		return nil
-	})
+	return nil
+}
+
+// message says whether a path in an account's directory is one of a message.
+func message(p string) bool {
+	sub := path.Base(path.Dir(p))
+	return strings.HasPrefix(p, "Maildir/") && (sub == "new" || sub == "cur" || sub == "tmp")
 }
 
 func (u *undoing) maildir(user *vpopmail.User) (*maildir.Dir, error) {
@@ -303,19 +375,25 @@ func (u *undoing) countMessages(ctx context.Context, user *vpopmail.User) error 
 	})
 }
 
-// whole says whether no account of the domain stays.
+// whole says whether no account of the domain stays, and nothing else that did
+// not come by run.
 func (u *undoing) whole(ctx context.Context) (bool, error) {
-	if !u.made.Made {
+	if !u.made.Made || u.some {
 		return false, nil
 	}
 	mine := map[string]bool{}
 	for _, r := range u.users {
 		mine[string(r.User.Name)] = true
 	}
+	d, err := u.t.store.Domain(ctx, u.domain)
+	if errors.Is(err, vpopmail.ErrNoDomain) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	u.made.Dir = []byte(d.Dir)
 	for user, err := range u.t.store.Users(ctx, u.domain) {
-		if errors.Is(err, vpopmail.ErrNoDomain) {
-			return true, nil
-		}
 		if err != nil {
 			return false, err
 		}
@@ -323,7 +401,21 @@ func (u *undoing) whole(ctx context.Context) (bool, error) {
 			return false, nil
 		}
 	}
-	return true, nil
+	var homes []string
+	for _, r := range u.users {
+		if rel, ok := strings.CutPrefix(string(r.User.Dir), d.Dir+"/"); ok {
+			homes = append(homes, strings.ReplaceAll(rel, "//", "/")+"/")
+		}
+	}
+	slices.Sort(homes)
+	err = u.strange(d.Dir, func(p string) bool {
+		i, _ := slices.BinarySearch(homes, p) // the greatest that p may begin with stands before
+		return domainFile(p) || i > 0 && strings.HasPrefix(p, homes[i-1])
+	})
+	if err != nil {
+		u.report("undo.domain-file", d.Dir, err)
+	}
+	return err == nil, nil
 }
 
 // accounts removes the records, then the directories, then the domain's.
@@ -345,111 +437,16 @@ func (u *undoing) accounts(ctx context.Context, gone []vpopmail.User, whole bool
 		forget = append(forget, state.Record{Key: userKey(u.domain, user.Name)})
 	}
 	if whole {
-		dir := u.t.store.Profile().Home + "/" + u.t.store.Profile().DomainsDir + "/" + u.domain
-		if len(gone) > 0 {
-			dir = gone[0].Dir[:strings.LastIndexByte(gone[0].Dir, '/')]
+		if len(u.made.Dir) > 0 {
+			err = u.takeDown(string(u.made.Dir), domainFile)
 		}
-		if d, err := u.t.store.Domain(ctx, u.domain); err == nil {
-			dir = d.Dir
+		if err := errors.Join(err, u.t.store.ForgetDomain(ctx, u.domain)); err != nil {
+			return err
 		}
-		if err := u.takeDown(dir, domainFile); err != nil {
-			u.report("undo.directory", dir, err)
-		} else {
-			forget = append(forget, state.Record{Key: domainKey(u.domain)})
-		}
+		forget = append(forget, state.Record{Key: domainKey(u.domain)})
 	}
 	if len(forget) == 0 {
 		return nil
 	}
 	return u.t.records.Append(forget...)
-}
-
-// accountFile names the files that stand in an account's directory without
-// being anybody's data.
-func accountFile(path string) bool {
-	base := path[strings.LastIndexByte(path, '/')+1:]
-	return path == "lastauth" || strings.HasPrefix(path, "Maildir/") && slices.Contains([]string{
-		maildir.JournalName, maildir.QuotaName, maildir.KeywordsName, maildir.UIDListName,
-		maildir.CourierSubscribed, maildir.DovecotSubscribed, "maildirfolder",
-	}, base)
-}
-
-// domainFile does the same for a domain's.
-func domainFile(path string) bool {
-	return slices.Contains([]string{
-		"vpasswd", "vpasswd.cdb", ".vpasswd.lock", ".dir-control", ".dir_control_free", ".qmail-default",
-	}, path)
-}
-
-// takeDown removes a directory that holds nothing but what known accepts.
-func (u *undoing) takeDown(path string, known func(string) bool) error {
-	root, name, err := u.t.store.Place(path)
-	if err != nil {
-		return err
-	}
-	up, base := ".", name
-	if i := strings.LastIndexByte(name, '/'); i >= 0 {
-		up, base = name[:i], name[i+1:]
-	}
-	parent, err := safefs.OpenDir(root, up, nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer parent.Close()
-	d, err := parent.Sub(base)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := empty(d, "", known, false); err != nil {
-		return err
-	}
-	if err := empty(d, "", known, true); err != nil {
-		return err
-	}
-	if err := parent.RemoveDir(base); err != nil {
-		return err
-	}
-	return parent.Sync()
-}
-
-// empty goes through a directory: first only to see that all of it is known,
-// then to remove it.
-func empty(d *safefs.Dir, rel string, known func(string) bool, remove bool) error {
-	for e, err := range d.Entries(context.Background()) {
-		if err != nil {
-			return err
-		}
-		path := rel + e.Name()
-		if !e.IsDir() {
-			if !known(path) {
-				return fmt.Errorf("%s did not come by run: the directory stays", path)
-			}
-			if remove {
-				if err := d.Remove(e.Name()); err != nil {
-					return err
-				}
-			}
-			continue
-		}
-		sub, err := d.Sub(e.Name())
-		if err != nil {
-			return err
-		}
-		err = empty(sub, path+"/", known, remove)
-		sub.Close()
-		if err == nil && remove {
-			err = d.RemoveDir(e.Name())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -100,7 +100,7 @@ func (p *proof) account(ctx context.Context, a *account) error {
 	}
 	row.State = report.There
 	row.HashUnchanged = report.Yes
-	if u.Hash == a.PasswordField() {
+	if u.Hash == a.PasswordField() || p.ownPassword(a) {
 		p.v.HashesUnchanged++
 	} else if err := p.hash(a, u, &row); err != nil {
 		return err
@@ -123,7 +123,7 @@ func (p *proof) account(ctx context.Context, a *account) error {
 		return err
 	}
 	defer held.Close()
-	p.problems = append(p.problems, held.Problems...)
+	p.move.problem(held.Problems...)
 	return p.boxes(ctx, a, held, u.Dir+"/Maildir")
 }
 
