@@ -10,7 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,62 +22,61 @@ import (
 //
 //	go test -run '^$' -bench . ./mbox
 //
-// BenchmarkScan/floor is one search for "\nFrom " over a mapped file that is in
-// memory, the least that any splitter does.
+// BenchmarkScan/*/floor is one search for "\nFrom " over a mapped file that is
+// in memory, the least that a splitter does.
 
 const benchBytes = 128 << 20
 
-var benchFiles = map[string]func() []byte{
-	"small": sync.OnceValue(func() []byte { return sample("small", benchBytes) }),
-	"mixed": sync.OnceValue(func() []byte { return sample("mixed", benchBytes) }),
-}
-
-// sample makes a mailbox of about n bytes: "small" messages of some 4 KB of
-// text, or "mixed" ones with a long tail of base64 attachments.
-func sample(kind string, n int) []byte {
-	r := rand.New(rand.NewPCG(7, 0x6d626f78))
-	words := []string{"the", "of", "and", "to", "in", "server", "queue", "patch", "meeting", "invoice", "quarterly",
-		"report", "kernel", "release", "review", "message", "folder", "delivery", "would", "their", "we", "know"}
-	line := func(b *bytes.Buffer) {
-		if r.IntN(9) == 0 {
+// pools makes text and base64 to take bodies from.
+func pools(r *rand.Rand, words []string) (text, b64 []byte) {
+	var b bytes.Buffer
+	for b.Len() < 1<<20 {
+		switch r.IntN(9) {
+		case 0:
 			b.WriteByte('\n')
-			return
-		}
-		if r.IntN(7) == 0 {
+			continue
+		case 1:
 			b.WriteString("> ")
 		}
 		goal := 50 + r.IntN(25)
 		b.WriteString("we")
 		for n := 2; n < goal; {
 			w := words[r.IntN(len(words))]
-			b.WriteByte(' ')
-			b.WriteString(w)
+			b.WriteString(" " + w)
 			n += len(w) + 1
 		}
 		b.WriteByte('\n')
 	}
-	var text bytes.Buffer
-	for text.Len() < 1<<20 {
-		line(&text)
-	}
+	text = bytes.Clone(b.Bytes())
+	b.Reset()
 	raw := make([]byte, 57<<12)
 	for i := range raw {
 		raw[i] = byte(r.Uint32())
 	}
-	var b64 bytes.Buffer
 	for i := 0; i < len(raw); i += 57 {
-		b64.WriteString(base64.StdEncoding.EncodeToString(raw[i:i+57]) + "\n")
+		b.WriteString(base64.StdEncoding.EncodeToString(raw[i:i+57]) + "\n")
 	}
-	lines := func(b *bytes.Buffer, pool []byte, want int) {
-		for want > 0 {
-			from := r.IntN(len(pool) / 2)
-			from += bytes.IndexByte(pool[from:], '\n') + 1
-			to := min(from+want, len(pool)-1)
-			to += bytes.IndexByte(pool[to:], '\n') + 1
-			b.Write(pool[from:to])
-			want -= to - from
-		}
+	return text, b.Bytes()
+}
+
+// takeLines writes about want bytes of whole lines out of pool.
+func takeLines(b *bytes.Buffer, r *rand.Rand, pool []byte, want int) {
+	for want > 0 {
+		from := r.IntN(len(pool) / 2)
+		from += bytes.IndexByte(pool[from:], '\n') + 1
+		to := min(from+want, len(pool)-1)
+		to += bytes.IndexByte(pool[to:], '\n') + 1
+		b.Write(pool[from:to])
+		want -= to - from
 	}
+}
+
+// sample makes a mailbox of about n bytes: "small" messages of some 4 KB of
+// text, or "mixed" ones with a long tail of base64 attachments.
+func sample(kind string, n int) []byte {
+	r := rand.New(rand.NewPCG(7, 0x6d626f78))
+	words := strings.Fields("the of and to in server queue patch meeting invoice quarterly report kernel release review message folder delivery would their we know")
+	text, b64 := pools(r, words)
 	var b bytes.Buffer
 	b.Grow(n + 8<<20)
 	t := time.Date(2003, 1, 5, 7, 0, 0, 0, time.UTC)
@@ -102,13 +101,13 @@ func sample(kind string, n int) []byte {
 		if att > 0 {
 			bnd := fmt.Sprintf("=_%x", r.Uint64())
 			fmt.Fprintf(&b, "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"%s\"\n\n--%s\nContent-Type: text/plain; charset=utf-8\n\n", bnd, bnd)
-			lines(&b, text.Bytes(), body)
+			takeLines(&b, r, text, body)
 			fmt.Fprintf(&b, "--%s\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\n", bnd)
-			lines(&b, b64.Bytes(), att)
+			takeLines(&b, r, b64, att)
 			fmt.Fprintf(&b, "--%s--\n", bnd)
 		} else {
 			b.WriteString("MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n")
-			lines(&b, text.Bytes(), body)
+			takeLines(&b, r, text, body)
 			if i%40 == 0 {
 				b.WriteString(">From the archive of last year we take this line\n")
 			}
@@ -118,18 +117,29 @@ func sample(kind string, n int) []byte {
 	return b.Bytes()
 }
 
+// benchFile puts a sample into a file, which then is in memory.
+func benchFile(b *testing.B, kind string) (*os.File, int64) {
+	name := filepath.Join(b.TempDir(), kind)
+	if err := os.WriteFile(name, sample(kind, benchBytes), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { f.Close() })
+	fi, err := f.Stat()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return f, fi.Size()
+}
+
+var benchKinds = []string{"small", "mixed"}
+
 func BenchmarkScan(b *testing.B) {
-	for kind, data := range benchFiles {
-		name := filepath.Join(b.TempDir(), kind)
-		if err := os.WriteFile(name, data(), 0o600); err != nil {
-			b.Fatal(err)
-		}
-		f, err := os.Open(name)
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer f.Close()
-		size := int64(len(data()))
+	for _, kind := range benchKinds {
+		f, size := benchFile(b, kind)
 		b.Run(kind+"/floor", func(b *testing.B) {
 			b.SetBytes(size)
 			for b.Loop() {
@@ -138,12 +148,16 @@ func BenchmarkScan(b *testing.B) {
 				}
 			}
 		})
-		for what, opts := range map[string]*Options{"boundaries": {BoundariesOnly: true}, "full": nil} {
-			b.Run(kind+"/"+what, func(b *testing.B) {
+		for _, boundariesOnly := range []bool{true, false} {
+			name := kind + "/full"
+			if boundariesOnly {
+				name = kind + "/boundaries"
+			}
+			b.Run(name, func(b *testing.B) {
 				b.SetBytes(size)
 				b.ReportAllocs()
 				for b.Loop() {
-					for _, err := range Index(context.Background(), f, size, opts) {
+					for _, err := range Index(context.Background(), f, size, &Options{BoundariesOnly: boundariesOnly}) {
 						if err != nil {
 							b.Fatal(err)
 						}
@@ -171,11 +185,12 @@ func mappedCount(b *testing.B, f *os.File, size int) (n int) {
 }
 
 func BenchmarkReader(b *testing.B) {
-	for kind, data := range benchFiles {
+	for _, kind := range benchKinds {
+		f, size := benchFile(b, kind)
 		b.Run(kind+"/qmailkit", func(b *testing.B) {
-			b.SetBytes(int64(len(data())))
+			b.SetBytes(size)
 			for b.Loop() {
-				r := NewReader(bytes.NewReader(data()))
+				r := NewReader(io.NewSectionReader(f, 0, size))
 				for _, err := range r.All() {
 					if err != nil {
 						b.Fatal(err)
@@ -187,9 +202,9 @@ func BenchmarkReader(b *testing.B) {
 			}
 		})
 		b.Run(kind+"/go-mbox", func(b *testing.B) {
-			b.SetBytes(int64(len(data())))
+			b.SetBytes(size)
 			for b.Loop() {
-				r := gombox.NewReader(bytes.NewReader(data()))
+				r := gombox.NewReader(io.NewSectionReader(f, 0, size))
 				for {
 					m, err := r.NextMessage()
 					if err == io.EOF {

@@ -183,6 +183,35 @@ func TestStaleDotlock(t *testing.T) {
 	}
 }
 
+// TestStaleDotlockRace puts a fresh dotlock in place of the stale one just
+// before that is taken away: the fresh one must stay.
+func TestStaleDotlockRace(t *testing.T) {
+	f, o, name := spool(t, os.O_RDWR)
+	lock := name + ".lock"
+	if err := os.WriteFile(lock, []byte("stale"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(lock, old, old); err != nil {
+		t.Fatal(err)
+	}
+	o.hook = func(op, at string) error {
+		if op == "rename" && strings.HasSuffix(at, "ann.lock") {
+			return errors.Join(os.Remove(lock), os.WriteFile(lock, []byte("fresh"), 0o600))
+		}
+		return nil
+	}
+	if _, err := Lock(context.Background(), f, o); !errors.Is(err, ErrLocked) {
+		t.Errorf("locked in spite of a fresh dotlock: %v", err)
+	}
+	if b, err := os.ReadFile(lock); err != nil || string(b) != "fresh" {
+		t.Errorf("the fresh dotlock: %q %v", b, err)
+	}
+	if list, err := os.ReadDir(filepath.Dir(name)); err != nil || len(list) != 2 {
+		t.Errorf("left in the directory: %v %v", list, err)
+	}
+}
+
 func TestDotlockIsRenewed(t *testing.T) {
 	f, o, name := spool(t, os.O_RDWR)
 	o.Stale = 40 * time.Millisecond

@@ -87,6 +87,31 @@ func TestUnquoting(t *testing.T) {
 	}
 }
 
+// TestCopyErrors: a writer that fails is reported, by both forms.
+func TestCopyErrors(t *testing.T) {
+	full := errors.New("no space left")
+	r := NewReader(strings.NewReader(two))
+	h, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for form, in := range map[string]io.WriterTo{
+		"streaming": r,
+		"indexed":   Body(strings.NewReader(two), &Header{Offset: h.Offset, Length: 30}, RD).(io.WriterTo),
+	} {
+		if n, err := in.WriteTo(failingWriter{full}); n != 0 || err != full {
+			t.Errorf("%s: %d, %v", form, n, err)
+		}
+		if n, err := in.WriteTo(shortWriter{}); n != 1 || err != io.ErrShortWrite {
+			t.Errorf("%s, short: %d, %v", form, n, err)
+		}
+	}
+}
+
+type shortWriter struct{}
+
+func (shortWriter) Write([]byte) (int, error) { return 1, nil }
+
 // changing is a file that has another length than its reader was told.
 type changing struct{ data []byte }
 
