@@ -244,6 +244,9 @@ func (c *Committer) place(g *group) error {
 }
 
 func (t *task) place() error {
+	if t.act != actLink && t.act != actRename {
+		return nil // it may not even have a folder
+	}
 	to := Entry{Folder: t.f.Dir.folder, Cur: t.cur, Name: t.name}
 	switch t.act {
 	case actLink:

@@ -195,6 +195,31 @@ func adopt(d *safefs.Dir, o *Options) (half bool, err error) {
 	return true, d.Own(o.DirMode, o.owner())
 }
 
+// markFolder makes the empty file that tells deliverers of a folder: its quota
+// is above it.
+func markFolder(d *safefs.Dir, o *Options) (made bool, err error) {
+	const name = "maildirfolder"
+	if fi, err := d.Lstat(name); err == nil {
+		self := os.Geteuid()
+		// One of ours was made by a run that was killed before it could give
+		// the file away.
+		if !fi.Mode.IsRegular() || fi.Size > 0 || fi.UID != self || o.Owner.UID < 0 || o.Owner.UID == self {
+			return false, nil
+		}
+		if err := d.Remove(name); err != nil {
+			return false, err
+		}
+	}
+	f, err := d.Create(name, o.FileMode, o.owner())
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
+}
+
 // createIn makes the parts of a Maildir in root, which it takes over.
 func createIn(root *safefs.Dir, folder string, o *Options, made, sync bool) (*Dir, error) {
 	fail := func(err error) (*Dir, error) {
@@ -210,14 +235,11 @@ func createIn(root *safefs.Dir, folder string, o *Options, made, sync bool) (*Di
 		made = made || m
 	}
 	if folder != "." {
-		// An empty file marks a folder for deliverers: the quota is above it.
-		f, err := root.Create("maildirfolder", o.FileMode, o.owner())
-		if err == nil {
-			made, err = true, f.Close()
-		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
+		m, err := markFolder(root, o)
+		if err != nil {
 			return fail(err)
 		}
+		made = made || m
 	}
 	if made && sync {
 		if err := root.Sync(); err != nil {
