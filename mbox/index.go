@@ -72,3 +72,12 @@ func (x *Indexer) grown() error {
 
 // Problems returns what was odd in the file so far: at most a thousand.
 func (x *Indexer) Problems() []qmailkit.Problem { return x.s.problems.all() }
+
+// Format returns what Auto amounts to for the messages found so far: CL2 where
+// a Content-Length found the end of each, else RD. Detect tells more.
+func (x *Indexer) Format() Format {
+	if x.s.count > 0 && x.s.byLength == x.s.count {
+		return CL2
+	}
+	return RD
+}

@@ -186,6 +186,33 @@ func TestLookAheadBudget(t *testing.T) {
 	}
 }
 
+// TestLandingBudget: nor may lengths that lead into one run of blank lines cost
+// more.
+func TestLandingBudget(t *testing.T) {
+	const each, count, blanks = 80, 3000, 300 << 10
+	var b bytes.Buffer
+	for i := range count {
+		m := fmt.Sprintf("%sContent-Length: %07d\n\n", fromLine, (count-i)*each-60+10)
+		b.WriteString(m + strings.Repeat("x", each-1-len(m)) + "\n")
+	}
+	b.WriteString(strings.Repeat("\n", blanks) + "x\n")
+	opts := &Options{LookAhead: 1 << 20}
+	x := NewIndexer(bytes.NewReader(b.Bytes()), int64(b.Len()), opts)
+	n := 0
+	for h, err := range x.All(context.Background()) {
+		if err != nil || h.ByLength {
+			t.Fatalf("message %d: %+v %v", n, h, err)
+		}
+		n++
+	}
+	if n != count {
+		t.Errorf("%d messages", n)
+	}
+	if limit := 16*opts.LookAhead + 4*int64(b.Len()) + blanks; x.s.wasted > limit || !hasProblem(x.Problems(), "mbox.look-ahead-budget") {
+		t.Errorf("%d bytes were looked at in vain, problems %v", x.s.wasted, x.Problems()[:1])
+	}
+}
+
 func hasProblem(list []qmailkit.Problem, code string) bool {
 	for _, p := range list {
 		if p.Code == code {

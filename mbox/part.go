@@ -94,9 +94,7 @@ func (o *openPart) holds(s *splitter, p int64) (bool, error) {
 	if p < o.closing {
 		return true, nil
 	}
-	// The searches in vain must not cost more than a few times the file.
-	if s.wasted > 16*s.opt.LookAhead+4*p {
-		s.addOnce("mbox.look-ahead-budget", qmailkit.Warning, s.h.Line, p, "too many multiparts without an end; the rest were not followed")
+	if s.exhausted(p) {
 		return false, nil
 	}
 	at, looked, err := o.findClosing(s, p)
@@ -109,6 +107,16 @@ func (o *openPart) holds(s *splitter, p int64) (bool, error) {
 	}
 	o.closing = at
 	return true, nil
+}
+
+// exhausted says that looking ahead in vain has cost a few times as much as
+// reading the file up to p, and must stop.
+func (s *splitter) exhausted(p int64) bool {
+	if s.wasted <= 16*s.opt.LookAhead+4*p {
+		return false
+	}
+	s.addOnce("mbox.look-ahead-budget", qmailkit.Warning, s.h.Line, p, "too many multiparts without an end, or lengths that lead nowhere; the rest were not followed")
+	return true
 }
 
 // findClosing searches for the closing delimiter from p on, as far as LookAhead

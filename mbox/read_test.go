@@ -269,6 +269,25 @@ func TestNotMbox(t *testing.T) {
 	}
 }
 
+func TestIndexerFormat(t *testing.T) {
+	for text, want := range map[string]Format{
+		"":                                    RD,
+		two:                                   RD,
+		fromLine + "Content-Length: 2\n\nx\n": CL2,
+		fromLine + "Content-Length: 2\n\nx\n\n" + two: RD,
+	} {
+		x := NewIndexer(strings.NewReader(text), int64(len(text)), nil)
+		for _, err := range x.All(context.Background()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := x.Format(); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestFormatNames(t *testing.T) {
 	for f := Auto; f <= CL2; f++ {
 		if got, err := ParseFormat(f.String()); got != f || err != nil {

@@ -6,8 +6,7 @@ import "bytes"
 // before and behind it. The numbers are those of the list.
 //
 //  1. The line has a shape (see shapeOf). Prose never is a separator.
-//  2. With a date: the line before is blank, or a header line follows. The
-//     lines after an "Original Message" mark are a quotation, though.
+//  2. With a date: the line before is blank, or a header line follows.
 //  3. "From ", "From -" and "From word" count only where the first line of the
 //     file has the same shape, and two header lines follow.
 //  4. The line of git format-patch counts only where the first line is one,
@@ -15,6 +14,7 @@ import "bytes"
 //  5. A Content-Length that leads to such a line or to the end of the file is
 //     trusted, and what it leads over is not looked at.
 //  6. A separator inside a multipart whose end is still to come is none.
+//  7. A dated line after an "Original Message" mark is a quotation.
 //  8. The one blank line before a separator is not part of the message.
 
 // isSeparator says whether the candidate at p ends the message.
@@ -168,6 +168,10 @@ func (s *splitter) landing(body, length int64) (exact bool, next int64, err erro
 		}
 		lf := indexLF(b)
 		if lf < 0 && !ended && len(b) < maxLine && n <= 2*maxLine {
+			// Many lengths may lead into the same run of blank lines.
+			if s.wasted += int64(n); s.exhausted(body) {
+				return false, -1, nil
+			}
 			continue
 		}
 		if !line || !bytes.HasPrefix(b, fromPrefix) {

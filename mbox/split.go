@@ -36,20 +36,20 @@ type splitter struct {
 	hold int64
 
 	// The current message.
-	h       *Header
-	f       fields
-	msg     int64 // where it begins
-	body    int64 // where its body begins
-	msgEnd  int64 // without the blank line; set atEnd
-	next    int64 // where the next From_ line or the end of the file is; set atEnd
-	part    openPart
-	pending *Header // to be filled by f; h, or nil with BoundariesOnly
-	long    bool    // the header went past maxHeader
+	h      *Header
+	f      fields
+	msg    int64 // where it begins
+	body   int64 // where its body begins
+	msgEnd int64 // without the blank line; set atEnd
+	part   openPart
+	long   bool // the header went past maxHeader
 
-	count   int
-	line    int64 // number of the line that holds byte counted
-	counted int64
-	wasted  int64 // bytes looked ahead in vain
+	count int
+	// byLength counts the messages whose end a Content-Length found.
+	byLength int
+	line     int64 // number of the line that holds byte counted
+	counted  int64
+	wasted   int64 // bytes looked ahead in vain
 
 	// quoted is the last place at or before which a quoted From_ line may
 	// begin. Where it lies behind, none need be searched.
@@ -128,14 +128,14 @@ func (s *splitter) begin() error {
 		return s.ioError(err)
 	}
 	s.h = &Header{Index: s.count, FromOffset: s.pos, Length: -1}
-	s.pending = nil
+	var fill *Header
 	if !s.opt.BoundariesOnly {
-		s.pending = s.h
+		fill = s.h
 		s.h.Line = s.line
 		c := s.judge(s.pos, line)
 		s.h.From = newFromLine(s.keepLine(line), c.shape, &c.date, s.opt.Location)
 	}
-	s.f.reset(s.pending, s.opt.Location, s.count == 0)
+	s.f.reset(fill, s.opt.Location, s.count == 0)
 	s.count++
 	s.part = openPart{}
 	s.long = false
@@ -208,12 +208,8 @@ func (s *splitter) restOfLine() {
 	}
 }
 
-// endAt ends the message where the next one begins (rule 8). Its arguments
-// spare its callers a branch.
-func (s *splitter) endAt(next int64, sep bool, err error) error {
-	if err != nil || !sep {
-		return err
-	}
+// endAt ends the message where the next one, or the end of the file, begins.
+func (s *splitter) endAt(next int64) (err error) {
 	s.f.finish()
 	if s.msgEnd, err = s.trim(next); err != nil {
 		return err
@@ -225,12 +221,13 @@ func (s *splitter) endAt(next int64, sep bool, err error) error {
 	return nil
 }
 
+// finish ends the message at msgEnd; pos is then where the next one begins.
 func (s *splitter) finish(next int64) {
 	s.h.Length = s.msgEnd - s.msg
-	s.next, s.pos, s.phase = next, next, atEnd
+	s.pos, s.phase = next, atEnd
 }
 
-// trim takes the one blank line off that stands before next.
+// trim takes off the one blank line that stands before next (rule 8).
 func (s *splitter) trim(next int64) (int64, error) {
 	b, err := s.w.ahead(max(s.msg, next-3), int(min(3, next-s.msg)))
 	if err != nil {
@@ -257,13 +254,16 @@ func (s *splitter) search() error {
 			break
 		}
 		sep, err := s.isSeparator(p)
-		if err != nil || sep {
-			return s.endAt(p, sep, err)
+		if err != nil {
+			return err
+		}
+		if sep {
+			return s.endAt(p)
 		}
 	}
 	s.part.track(s, s.pos)
 	if s.w.eof && s.pos >= s.w.end() {
-		return s.endAt(s.pos, true, nil)
+		return s.endAt(s.pos)
 	}
 	return nil
 }

@@ -22,8 +22,11 @@ func (s *splitter) header() error {
 				break
 			}
 			sep, err := s.isSeparator(s.pos)
-			if err != nil || sep {
-				return s.endAt(s.pos, sep, err)
+			if err != nil {
+				return err
+			}
+			if sep {
+				return s.endAt(s.pos)
 			}
 			b = s.w.from(s.pos) // the window may have moved
 		case '>':
@@ -50,8 +53,11 @@ func (s *splitter) lastLine() error {
 	}
 	if bytes.HasPrefix(line, fromPrefix) {
 		sep, err := s.isSeparator(s.pos)
-		if err != nil || sep {
-			return s.endAt(s.pos, sep, err)
+		if err != nil {
+			return err
+		}
+		if sep {
+			return s.endAt(s.pos)
 		}
 		if line, next, err = s.w.line(s.pos); err != nil {
 			return s.ioError(err)
@@ -70,7 +76,7 @@ func (s *splitter) lastLine() error {
 		if len(line) > 0 {
 			s.f.line(line, !s.long)
 		}
-		return s.endAt(next, true, nil)
+		return s.endAt(next)
 	}
 	return nil
 }
@@ -109,6 +115,7 @@ func (s *splitter) endOfHeader(body int64) error {
 		return nil
 	}
 	s.h.ByLength = true
+	s.byLength++
 	s.quoted = next // nothing was looked at
 	if exact {
 		s.msgEnd = body + s.f.length
