@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -77,29 +78,39 @@ func (s *source) at(n ast.Node) string {
 	return fmt.Sprintf("%s:%d", filepath.Join(s.rel, filepath.Base(p.Filename)), p.Line)
 }
 
-// sources asks the go command for the packages and parses them.
+// sources are the packages of the module.
 func sources(t *testing.T) []*source {
 	t.Helper()
+	all, err := parseAll()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Skip("the go command is not at hand")
+	} else if err != nil {
+		t.Fatal(err)
+	} else if len(all) < 10 {
+		t.Fatalf("go list knows %d packages only", len(all))
+	}
+	return all
+}
+
+// parseAll asks the go command for the packages and parses them.
+var parseAll = sync.OnceValues(func() (all []*source, err error) {
 	// -find leaves imports alone, so that no module has to be at hand.
 	cmd := exec.Command("go", "list", "-find", "-json", "./...")
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()
-	if errors.Is(err, exec.ErrNotFound) {
-		t.Skip("the go command is not at hand")
-	} else if err != nil {
-		t.Fatalf("go list: %v\n%s", err, said.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w\n%s", err, said.Bytes())
 	}
-	var all []*source
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p struct {
 			ImportPath, Dir, Doc                                         string
 			GoFiles, CgoFiles, IgnoredGoFiles, TestGoFiles, XTestGoFiles []string
 		}
 		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			break
+			return all, nil
 		} else if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		s := &source{rel: ".", dir: p.Dir, doc: p.Doc, fset: token.NewFileSet(), files: map[string]*ast.File{}, tests: map[string]*ast.File{}}
 		if p.ImportPath != module {
@@ -108,7 +119,7 @@ func sources(t *testing.T) []*source {
 		for _, name := range slices.Concat(p.GoFiles, p.CgoFiles, p.IgnoredGoFiles, p.TestGoFiles, p.XTestGoFiles) {
 			f, err := parser.ParseFile(s.fset, filepath.Join(p.Dir, name), nil, parser.ParseComments)
 			if err != nil {
-				t.Fatal(err)
+				return nil, err
 			}
 			if strings.HasSuffix(name, "_test.go") {
 				s.tests[name] = f
@@ -118,11 +129,7 @@ func sources(t *testing.T) []*source {
 		}
 		all = append(all, s)
 	}
-	if len(all) < 10 {
-		t.Fatalf("go list knows %d packages only", len(all))
-	}
-	return all
-}
+})
 
 func TestImports(t *testing.T) {
 	for _, s := range sources(t) {
