@@ -3,6 +3,7 @@
 package qmailcontrol
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -139,4 +140,9 @@ func replace(root *os.Root, name, temp string, opts *SaveOptions, write func(tar
 	}
 	r.Temp = temp
 	return d.Replace(base, r, func(f *safefs.File) error { return write(f) })
+}
+
+// LoadConfig reads the control directory root: see ReadConfig.
+func LoadConfig(ctx context.Context, root *os.Root) (*Config, error) {
+	return ReadConfig(ctx, qmailkit.NewTree(root), ".")
 }

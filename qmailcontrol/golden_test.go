@@ -160,7 +160,7 @@ func upper(s string) string {
 // with control/me.
 func TestDefaults(t *testing.T) {
 	for name, me := range map[string]string{"empty": "", "minimal": "mx1.example.com"} {
-		text, err := os.ReadFile("testdata/control/showctl-" + name + ".txt")
+		text, err := os.ReadFile("testdata/control/" + name + "/showctl.txt")
 		if err != nil {
 			t.Fatal(err)
 		}

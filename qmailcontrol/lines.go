@@ -71,15 +71,19 @@ func Parse(b []byte) (*Lines, error) {
 		b = b[:MaxSize]
 		return nil, placed(b, fmt.Errorf("%w: more than %d bytes", ErrTooBig, MaxSize))
 	}
-	l := &Lines{text: make([]string, 0, bytes.Count(b, newline)+1)}
-	rest := string(b)
+	return parseText(string(b)), nil
+}
+
+// parseText is Parse of what is known to be small enough.
+func parseText(rest string) *Lines {
+	l := &Lines{text: make([]string, 0, strings.Count(rest, "\n")+1)}
 	for rest != "" {
 		line, after, ended := strings.Cut(rest, "\n")
 		l.text = append(l.text, line)
 		l.open = !ended
 		rest = after
 	}
-	return l, nil
+	return l
 }
 
 var newline = []byte{'\n'}

@@ -26,6 +26,18 @@ func (l *Lines) Values() iter.Seq2[int, string] {
 	}
 }
 
+// values collects what Values yields.
+func (l *Lines) values() []string {
+	all := make([]string, 0, len(l.text))
+	for _, v := range l.Values() {
+		all = append(all, v)
+	}
+	return all
+}
+
+// splitNUL parts a line where qmail's lists part it.
+func splitNUL(line string) []string { return strings.Split(line, "\x00") }
+
 // valuesOf yields the values of one line.
 func valuesOf(text string) iter.Seq[string] {
 	text = strings.TrimRight(text, blanks)
@@ -77,6 +89,15 @@ type Set struct{ in map[string]struct{} }
 func (l *Lines) Set() Set {
 	s := Set{make(map[string]struct{}, len(l.text))}
 	for _, v := range l.Values() {
+		s.in[lower(v)] = struct{}{}
+	}
+	return s
+}
+
+// newSet indexes values.
+func newSet(values []string) Set {
+	s := Set{make(map[string]struct{}, len(values))}
+	for _, v := range values {
 		s.in[lower(v)] = struct{}{}
 	}
 	return s
