@@ -4,6 +4,8 @@
 package mailcopy
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -210,8 +212,10 @@ func body(f io.ReaderAt, h *mbox.Header, o *Options) io.Reader {
 
 var errMoved = errors.New("the mbox was rewritten while it was read; run again")
 
-// steady fails where a mail program has rewritten the mbox under the reader:
-// the message's From_ line must stand where it was, before and after.
+// steady fails where a mail program has rewritten the mbox under the reader.
+// The message's From_ line must stand where it was, before and after, and the
+// message must end where it did: one of its own may only have got a Status, or
+// the message before it, with the same From_ line, have gone.
 type steady struct {
 	r       io.Reader
 	f       io.ReaderAt
@@ -228,7 +232,7 @@ func (s *steady) Read(p []byte) (int, error) {
 	}
 	n, err := s.r.Read(p)
 	if err == io.EOF {
-		if e := s.check(); e != nil {
+		if e := cmp.Or(s.check(), s.checkEnd()); e != nil {
 			return n, e
 		}
 	}
@@ -243,6 +247,28 @@ func (s *steady) check() error {
 		return err
 	}
 	if string(buf) != string(want[:len(buf)]) {
+		return errMoved
+	}
+	return nil
+}
+
+// checkEnd looks for what must follow a message: a blank line, and the next
+// From_ line or the end of the file.
+func (s *steady) checkEnd() error {
+	var buf [16]byte
+	n, err := s.f.ReadAt(buf[:], s.h.Offset+s.h.Length)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	rest := bytes.TrimLeft(buf[:n], "\r\n")
+	if len(rest) == n && n > 0 && s.h.Length > 0 {
+		// Then the last line of the message is its end.
+		var last [1]byte
+		if _, err := s.f.ReadAt(last[:], s.h.Offset+s.h.Length-1); err != nil || last[0] != '\n' {
+			return cmp.Or(err, errMoved)
+		}
+	}
+	if from := []byte("From "); !bytes.HasPrefix(from, rest[:min(len(rest), len(from))]) {
 		return errMoved
 	}
 	return nil

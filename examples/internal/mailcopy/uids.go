@@ -30,6 +30,10 @@ func ParseUIDLStyle(s string) (UIDLStyle, error) {
 	return "", fmt.Errorf("UIDL style %q is none of none, x-uidl, uw", s)
 }
 
+// maxUID bounds the UIDs that are taken over, so that as many can follow. An
+// mbox can say anything.
+const maxUID = 1 << 31
+
 // SeedUIDs writes the dovecot-uidlist of the folder that a box went to, from
 // the UIDs that its messages had. It does nothing where the folder has such a
 // list already, or where the mbox had no UIDs. n is the number of messages in
@@ -66,7 +70,7 @@ func uidList(inbox *maildir.Dir, results []*Result, style UIDLStyle) (*maildir.U
 	useful := false
 	var rest []maildir.UIDRecord
 	for _, r := range results {
-		if r.Base != nil && list.Validity == 0 {
+		if r.Base != nil && list.Validity == 0 && r.Base.LastUID <= maxUID {
 			list.Validity, list.Next = r.Base.UIDValidity, r.Base.LastUID+1
 		}
 		for _, u := range r.UIDs {
@@ -82,7 +86,7 @@ func uidList(inbox *maildir.Dir, results []*Result, style UIDLStyle) (*maildir.U
 				rec.Fields = append(rec.Fields, "P"+p)
 				useful = true
 			}
-			if u.UID == 0 {
+			if u.UID == 0 || u.UID > maxUID {
 				rest = append(rest, rec)
 				continue
 			}

@@ -134,7 +134,7 @@ func (h *Holding) Prove(ctx context.Context, b Box, o *Options) (*Proof, error) 
 			if ctx.Err() != nil {
 				return p, context.Cause(ctx)
 			}
-			r.lose("mbox.incomplete", err)
+			r.loseIndex(err)
 			p.Unread = true
 			break
 		}
