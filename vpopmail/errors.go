@@ -65,6 +65,15 @@ func (e *Error) Error() string {
 // Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
+// neitherError names the two domains of ErrNeitherExists.
+type neitherError struct{ one, other string }
+
+func (e *neitherError) Error() string {
+	return fmt.Sprintf("%v: %q, %q", ErrNeitherExists, e.one, e.other)
+}
+
+func (e *neitherError) Is(target error) bool { return target == ErrNeitherExists }
+
 // longMessages are the words and statuses of vpopmail for a field that is too
 // long.
 var longMessages = map[string]struct {
@@ -83,9 +92,10 @@ var longMessages = map[string]struct {
 // ClassicStatus returns the exit status and the line on standard output that
 // the vpopmail 5.4 program (argv[0], such as "vadduser") gives for the reason
 // in err. A reason that the programs do not have is status 255 with err's own
-// words; nil is 0.
+// words; nil is 0. vpopmail 5.6 adds "(max=N)" to what is too long.
 func ClassicStatus(program string, err error) (status int, stdout string) {
 	var e *Error
+	var neither *neitherError
 	switch {
 	case err == nil:
 		return 0, ""
@@ -95,8 +105,8 @@ func ClassicStatus(program string, err error) (status int, stdout string) {
 		return 244, "Error: Invalid domain name\n"
 	case errors.Is(err, ErrDomainExists) && program == "vaddaliasdomain":
 		return 255, "Error: Both domains already exist, unable to create alias.\n"
-	case errors.Is(err, ErrNeitherExists):
-		return 255, "Error: " + err.Error() + "\n"
+	case errors.As(err, &neither):
+		return 255, fmt.Sprintf("Error: Neither '%s' or '%s'  exist, unable to create alias.\n", neither.one, neither.other)
 	case errors.Is(err, ErrDomainExists):
 		return 243, "Error: Domain already exists\n"
 	case errors.Is(err, ErrNoDomain) && program == "vadduser":

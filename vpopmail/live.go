@@ -137,7 +137,7 @@ func (s *Store) AddAliasDomain(ctx context.Context, one, other string, hup func(
 	case b:
 		one, other = other, one
 	case !a:
-		return nil, &Error{Err: fmt.Errorf("%w: %q, %q", ErrNeitherExists, one, other)}
+		return nil, &neitherError{one, other}
 	}
 	return s.GoLive(ctx, []Live{{Name: other, AliasOf: one}}, hup)
 }

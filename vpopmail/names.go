@@ -106,6 +106,8 @@ func (p *Profile) Domain(name string) (string, error) {
 		why = "begins or ends with a hyphen"
 	case n == ".dir-control":
 		return "", &Error{Domain: name, Field: "domain", Err: ErrDomainDir}
+	case p.Release == Release56 && !strings.Contains(n, "."):
+		why = "no dot"
 	case p.Release == Release56 && strings.Contains(n, ".."):
 		why = "two dots together"
 	case p.Release == Release56 && (len(last) < 2 || len(last) > 63):

@@ -194,7 +194,7 @@ func TestTable(t *testing.T) {
 func TestDomain56(t *testing.T) {
 	p := DefaultProfile56()
 	for name, want := range map[string]error{
-		"a..b": ErrBadDomain, "...": ErrBadDomain, "example.org.": ErrBadDomain, "1.2.3.4": ErrBadDomain,
+		"a..b": ErrBadDomain, "...": ErrBadDomain, "example.org.": ErrBadDomain, "1.2.3.4": ErrBadDomain, "localhost": ErrBadDomain,
 		"Example.ORG": nil, "x." + strings.Repeat("y", 63): nil, "x." + strings.Repeat("y", 64): ErrBadDomain,
 	} {
 		if _, err := p.Domain(name); !errors.Is(err, want) {

@@ -20,19 +20,22 @@ var controlBefore = map[string]string{"me": "mail.example.com\n", "locals": "loc
 
 func at56(home string) Profile { p := DefaultProfile56(); p.Home = home; return p }
 
-func TestReplay(t *testing.T) {
+// A replay is a sequence of commands and the installation that it was run on.
+type replay struct {
+	name    string
+	profile Profile
+	control map[string]string
+	leading int // steps up to the first command that this package does not have
+}
+
+func replays() []replay {
 	nc := DefaultProfile54()
 	nc.Home, nc.ClearPasswords, nc.Hash = "/home/vpopmail-nc", false, HashDES
 	relays := ""
 	for i := range 8 {
 		relays += fmt.Sprintf("relay%02d.example.net\n", i+1)
 	}
-	for _, seq := range []struct {
-		name    string
-		profile Profile
-		control map[string]string
-		steps   int
-	}{
+	return []replay{
 		{"cdb", DefaultProfile54(), map[string]string{"me": "mail.example.com\n",
 			"locals": "localhost\nmail.example.com\nexample.com\n", "rcpthosts": "localhost\nmail.example.com\n"}, 20},
 		{"cdb-domains", DefaultProfile54(), map[string]string{"me": "mail.example.com\n", "locals": "localhost\n", "rcpthosts": relays}, 54},
@@ -40,17 +43,23 @@ func TestReplay(t *testing.T) {
 		{"release-5.6.13", at56("/home/vpopmail-56"), controlBefore, 7},
 		{"vchkpw", DefaultProfile54(), controlBefore, 12},
 		{"vdelivermail", DefaultProfile54(), controlBefore, 13},
-	} {
+	}
+}
+
+// TestReplay runs the leading steps of each sequence and compares every path
+// that changed or did not.
+func TestReplay(t *testing.T) {
+	for _, seq := range replays() {
 		t.Run(seq.name, func(t *testing.T) {
 			steps := readSteps(t, seq.name)
-			if len(steps) != seq.steps {
-				t.Fatalf("%d steps, want %d", len(steps), seq.steps)
+			if len(steps) < seq.leading {
+				t.Fatalf("%d steps, want %d", len(steps), seq.leading)
 			}
 			h := newHost(t, seq.profile, seq.control)
 			if os.Geteuid() != 0 {
 				t.Log("not root: owners are not compared")
 			}
-			for i := range steps {
+			for i := range steps[:seq.leading] {
 				replayStep(t, h, &steps[i], seq.name == "vdelivermail")
 				if t.Failed() {
 					t.Fatalf("step %d: %q", steps[i].N, steps[i].Argv)
@@ -66,6 +75,7 @@ func replayStep(t *testing.T, h *host, st *step, onlyHome bool) {
 	before, unknownSalt := h.snapshot(), false
 	rc, stdout, problems := h.run(st)
 	wantOut, _, _ := strings.Cut(st.Stdout, "\nvadduser: usage")
+	wantOut, _, _ = strings.Cut(wantOut, " (max=") // 5.6
 	if rc != st.RC || strings.TrimSuffix(stdout, "\n") != strings.TrimSuffix(wantOut, "\n") {
 		t.Errorf("status %d, %q; want %d, %q", rc, stdout, st.RC, wantOut)
 	}
