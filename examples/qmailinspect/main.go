@@ -30,6 +30,11 @@ func kinds() []*cli.Command {
 		newuKind(),
 		usercdbKind(),
 		cdbKind(),
+		controlKind(),
+		rcptKind(),
+		rewriteKind(),
+		smtprouteKind(),
+		newmrhKind(),
 		vpasswdKind(),
 		passhashKind(),
 	}
