@@ -193,7 +193,12 @@ func (d *Dir) Mkdir(name string, perm fs.FileMode, o Owner) (sub *Dir, made bool
 		return sub, made, err
 	}
 	err = d.chown(sub.f, name, o)
-	if err == nil && (perm.Perm()&0o077 != 0 || perm&(fs.ModeSetgid|fs.ModeSticky) != 0) {
+	var fi Info
+	if err == nil {
+		fi, err = sub.Lstat(".")
+	}
+	// Beside the umask, a parent's setgid bit is handed on.
+	if err == nil && (fi.Mode^perm)&(fs.ModePerm|fs.ModeSetgid|fs.ModeSticky) != 0 {
 		if err = d.before("chmod", name); err == nil {
 			err = sub.f.Chmod(perm)
 		}
