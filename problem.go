@@ -112,7 +112,8 @@ func printable(s string) string {
 
 // Secret is a clear password or a crypt hash. It prints and marshals as
 // "[redacted]", so that it cannot reach a log or a report by accident;
-// string(s) is the value itself.
+// string(s) is the value itself. Two ways stay open, because nobody asks the
+// type there: fmt's %p, and the key of a map in JSON.
 type Secret string
 
 const redacted = "[redacted]"
