@@ -170,3 +170,33 @@ func (s *Store) Users(ctx context.Context, domain string) iter.Seq2[User, error]
 		s.backend.Users(ctx, d)(yield)
 	}
 }
+
+// Domains yields the domains and alias domains in the order of users/assign.
+// Other lines of that file, and domains that are prepared only, are left out.
+func (s *Store) Domains(ctx context.Context) iter.Seq2[*Domain, error] {
+	return func(yield func(*Domain, error) bool) {
+		dir, err := s.usersDir(false)
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		if err != nil {
+			yield(nil, qmailkit.Incomplete(err))
+			return
+		}
+		f, err := readLines(dir, "assign", true)
+		dir.Close()
+		if err != nil {
+			yield(nil, qmailkit.Incomplete(err))
+			return
+		}
+		for _, l := range f.lines {
+			if err := context.Cause(ctx); err != nil {
+				yield(nil, qmailkit.Incomplete(err))
+				return
+			}
+			if d := parseAssignLine(l); d != nil && !yield(d, nil) {
+				return
+			}
+		}
+	}
+}

@@ -2,7 +2,7 @@
 // installation, as vadddomain, vaddaliasdomain and vadduser do, and reads what
 // is there.
 //
-// Open a Store with OpenRoots of vpopmail's home and of qmail's directory.
+// Open takes vpopmail's home and qmail's directory, each as an *os.Root.
 // AddDomain, AddAliasDomain and AddUser are the classic jobs one by one, and
 // leave the same bytes, modes and owners as the real programs. A migration
 // takes them apart: PrepareDomain makes everything that the outside does not
@@ -19,8 +19,8 @@
 // again: they complete what is missing, take back what cannot be completed, and
 // the result is that of one clean run. While a change is under way there is one
 // note of it (.qmailkit_change in a domain's directory, .qmailkit_pending
-// beside the domains); it is gone when the change is done. Users records are
-// changed under vpopmail's own lock, .vpasswd.lock, and qmail's files under
+// beside the domains); it is gone when the change is done. The users' records
+// are changed under vpopmail's own lock, .vpasswd.lock, and qmail's files under
 // FILE.lock, so vpopmail's programs may run at the same time.
 //
 // # Defects of vpopmail

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -234,7 +235,16 @@ func (s *Store) prepare(ctx context.Context, name string, spec *DomainSpec) (*Do
 	err := s.editPending(ctx, func(top *safefs.Dir, notes *pendingNotes) error {
 		if i := notes.find(name); i >= 0 {
 			d = notes.Domains[i].domain()
-			return nil
+			dir, err := s.openDomain(d)
+			if err == nil {
+				return dir.Close()
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			// Somebody removed it; it is made anew.
+			notes.Domains = slices.Delete(notes.Domains, i, i+1)
+			d = nil
 		}
 		live, err := s.liveDomain(name)
 		if err != nil || live != nil {

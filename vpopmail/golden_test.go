@@ -97,7 +97,6 @@ type host struct {
 	dir     string // holds VPOPMAIL and QMAIL
 	profile Profile
 	opts    Options
-	salts   []string
 }
 
 const vlimitsDefault = "# no limits\nmaxpopaccounts\t\t-1\n#default_quota\t\t10485760\n"

@@ -37,13 +37,6 @@ func (f *lineFile) bytes() []byte {
 	return b.Bytes()
 }
 
-// clone is for trying an edit.
-func (f *lineFile) clone() *lineFile {
-	c := *f
-	c.lines = slices.Clone(f.lines)
-	return &c
-}
-
 func (f *lineFile) has(line string) bool { return slices.Contains(f.lines, line) }
 
 // insert puts a line before the first whose key is greater, at the end if none
