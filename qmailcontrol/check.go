@@ -343,7 +343,7 @@ func (k *checker) routes() {
 // isMe says whether a host in smtproutes is this one.
 func (k *checker) isMe(host string) bool {
 	name := lower(host)
-	if addr, ok := literal(host); ok {
+	if addr, ok := hostAddr(host); ok {
 		if addr.IsLoopback() || addr.IsUnspecified() {
 			return true
 		}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/qmailkit/qmailkit/qmailcontrol"
@@ -253,6 +255,86 @@ func TestSMTPDGolden(t *testing.T) {
 	if checked < 848 {
 		t.Errorf("%d lines", checked)
 	}
+}
+
+func TestInjectGolden(t *testing.T) {
+	type line struct {
+		To         latin1
+		ToOut      latin1 `json:"to_out"`
+		FromOut    latin1 `json:"from_out"`
+		ReturnPath latin1 `json:"return_path_out"`
+		MessageID  latin1 `json:"message_id_out"`
+	}
+	golden(t, "inject", 153, func(t *testing.T, c *qmailcontrol.Config, want line) {
+		j, err := c.Inject(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, recips, err := j.Complete(string(want.To))
+		if err != nil || got != string(want.ToOut) {
+			t.Errorf("%q: %q %v, want %q", want.To, got, err, want.ToOut)
+		}
+		if !strings.HasSuffix(strings.TrimSuffix(got, ">"), recips[len(recips)-1]) {
+			t.Errorf("%q: recipients %q of %q", want.To, recips, got)
+		}
+		from, _, err := j.Complete("joe")
+		if err != nil || from != string(want.FromOut) || "<"+from+">" != string(want.ReturnPath) {
+			t.Errorf("from %q %v, want %q", from, err, want.FromOut)
+		}
+		if j.IDHost+">" != string(want.MessageID) {
+			t.Errorf("message id host %q, want %q", j.IDHost, want.MessageID)
+		}
+	})
+}
+
+// installation is that of the golden machine.
+func installation() qmailcontrol.Installation {
+	in := qmailcontrol.DefaultInstallation()
+	in.Alias, in.QmailD, in.QmailL, in.QmailP = 64010, 64011, 64015, 64016
+	in.QmailQ, in.QmailR, in.QmailS = 64014, 64013, 64012
+	in.NoFiles, in.Qmail = 64011, 64010
+	return in
+}
+
+func TestShowCtlGolden(t *testing.T) {
+	cases, _ := filepath.Glob("testdata/control/*/showctl.txt")
+	if len(cases) < 17 {
+		t.Fatalf("%d cases", len(cases))
+	}
+	others := 0
+	for _, name := range cases {
+		dir := filepath.Base(filepath.Dir(name))
+		want, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got strings.Builder
+		if err := load(t, unpack(t, dir)).ShowCtl(&got, installation()); err != nil {
+			t.Errorf("%s: %v", dir, err)
+		}
+		gotFixed, gotOthers := parts(got.String())
+		fixed, names := parts(string(want))
+		slices.Sort(names) // the file system had its own order
+		if gotFixed != fixed || !slices.Equal(gotOthers, names) {
+			t.Errorf("%s: got:\n%s\nwant:\n%s", dir, got.String(), want)
+		}
+		others += len(names)
+	}
+	if others == 0 {
+		t.Error("no unknown files")
+	}
+}
+
+// parts cuts the unknown files off the output of qmail-showctl.
+func parts(text string) (fixed string, others []string) {
+	at := strings.Index(text, "\nvirtualdomains: ")
+	for _, line := range strings.SplitAfter(text[at:], "\n\n")[1:] {
+		others = append(others, strings.TrimRight(line, "\n"))
+	}
+	if len(others) == 0 {
+		return text, nil
+	}
+	return text[:strings.Index(text, "\n"+others[0])], others
 }
 
 func quote(s string) []byte {

@@ -214,9 +214,13 @@ func TestNewMRH(t *testing.T) {
 				}
 			}
 			err := qmailcontrol.NewMRH(root(t, dir), nil)
+			stderr, e := os.ReadFile(filepath.Join(from, "stderr"))
+			if e != nil || refused != (len(stderr) > 0) {
+				t.Fatalf("stderr %q, %v", stderr, e)
+			}
 			if refused {
-				if !errors.Is(err, fs.ErrNotExist) {
-					t.Errorf("error %v", err)
+				if !errors.Is(err, fs.ErrNotExist) || qmailcontrol.Fatal(err)+"\n" != string(stderr) {
+					t.Errorf("error %v, %q, want %q", err, qmailcontrol.Fatal(err), stderr)
 				}
 				return
 			}

@@ -82,7 +82,7 @@ func (r *Relaying) Route(domain string) Route {
 		}
 		break
 	}
-	if addr, ok := literal(way.Host); ok {
+	if addr, ok := hostAddr(way.Host); ok {
 		way.Addr = addr
 		if way.How == ByMX {
 			way.How = ByLiteral
@@ -146,9 +146,9 @@ func scanBracket(s string) (netip.Addr, int) {
 	return addr, n + 2
 }
 
-// literal is the address that a host is, with or without brackets. To the C of
+// hostAddr is the address that a host is, with or without brackets. To the C of
 // qmail a host ends at a NUL.
-func literal(host string) (netip.Addr, bool) {
+func hostAddr(host string) (netip.Addr, bool) {
 	host, _, _ = strings.Cut(host, "\x00")
 	if host == "" {
 		return netip.Addr{}, false
