@@ -159,7 +159,7 @@ func compareTrees(t *testing.T, what string, want, got map[string]seen) {
 	t.Helper()
 	changed, removed := diff(want, got)
 	for _, n := range changed {
-		t.Errorf("%s: %s\n got %.300q\nwant %.300q", what, n, got[n].Content, want[n].Content)
+		t.Errorf("%s: %s: %+.200v, want %+.200v", what, n, got[n], want[n])
 	}
 	if len(removed) > 0 {
 		t.Errorf("%s: %q missing", what, removed)
