@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/internal/safefs"
@@ -109,8 +108,8 @@ func (c Change) temp() string { return "." + c.Name + ".qmailkit" }
 
 // current is what a file holds now.
 func current(tree qmailkit.Tree, name string) (State, error) {
-	if name == "" || path.Base(name) != name || name == "." || name == ".." || name == "/" {
-		return State{}, fmt.Errorf("%w: %q", ErrName, name)
+	if err := checkName(name); err != nil {
+		return State{}, err
 	}
 	c := NewConfig()
 	e, err := c.read(tree, name, name)

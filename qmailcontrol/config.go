@@ -191,8 +191,8 @@ func (c *Config) Set(name string, l *Lines) error { return c.SetText(name, strin
 
 // SetText is Set for a file that is not one of lines.
 func (c *Config) SetText(name, text string) error {
-	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00\n") {
-		return fmt.Errorf("%w: %q", ErrName, name)
+	if err := checkName(name); err != nil {
+		return err
 	}
 	if len(text) > MaxSize || c.size+int64(len(text)) > MaxConfig {
 		return fmt.Errorf("%s: %w", name, ErrTooBig)
@@ -203,6 +203,13 @@ func (c *Config) SetText(name, text string) error {
 	}
 	e.Name, e.Text = name, text
 	c.put(e)
+	return nil
+}
+
+func checkName(name string) error {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00\n") {
+		return fmt.Errorf("%w: %q", ErrName, name)
+	}
 	return nil
 }
 
