@@ -64,14 +64,14 @@ func openFiles(t testing.TB) int {
 // TestImportFaults interrupts an import at each of its steps, in each way, and
 // runs it again.
 func TestImportFaults(t *testing.T) {
-	msgs := sample(23)
+	msgs := sample(11)
 	clean := fastDir(t)
 	if _, err := runImport(t, clean, msgs, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := snapshot(t, clean)
 	for name, opts := range map[string]CommitOptions{
-		"group": {MaxMessages: 8}, "files": {MaxMessages: 8, NoSyncFS: true}, "each": {Sync: SyncEach}, "none": {Sync: SyncNone, MaxMessages: 8},
+		"group": {MaxMessages: 4}, "files": {MaxMessages: 4, NoSyncFS: true}, "each": {Sync: SyncEach}, "none": {Sync: SyncNone, MaxMessages: 4},
 	} {
 		for _, mode := range []string{"once", "full", "short", "sync", "dead"} {
 			if name == "none" && mode == "sync" {
@@ -90,7 +90,7 @@ func TestImportFaults(t *testing.T) {
 					}
 					steps++
 				}
-				if steps < 3 {
+				if steps < 2 {
 					t.Errorf("only %d steps", steps)
 				}
 			})

@@ -242,7 +242,10 @@ func TestOwnerHalfMade(t *testing.T) {
 		dir := fastDir(t)
 		n := 0
 		dead := false
+		var mu sync.Mutex
 		hook := func(op, name string) error {
+			mu.Lock()
+			defer mu.Unlock()
 			if op == "chown" {
 				n++
 			}

@@ -104,7 +104,7 @@ func TestRefusals(t *testing.T) {
 		}
 		if name != "missing" {
 			calls["LockFile"] = func() (io.Closer, error) { return d.LockFile(context.Background(), name, Keep, 1, 0) }
-			calls["WriteFile"] = func() (io.Closer, error) { return nil, d.WriteFile(name, Replacement{Mode: 0o600}, []byte("text")) }
+			calls["WriteFile"] = func() (io.Closer, error) { return nil, d.WriteFile(name, Replacement{Owner: Keep, Mode: 0o600}, []byte("text")) }
 		}
 		for op, call := range calls {
 			soon(t, op+" "+name, func() {
@@ -172,7 +172,7 @@ func TestBadNames(t *testing.T) {
 		calls["Rename to"] = d.Rename("plain", d, n)
 		calls["RenameExcl from"] = d.RenameExcl(n, d, "x")
 		calls["RenameExcl to"] = d.RenameExcl("plain", d, n)
-		calls["WriteFile"] = d.WriteFile(n, Replacement{Mode: 0o600}, nil)
+		calls["WriteFile"] = d.WriteFile(n, Replacement{Owner: Keep, Mode: 0o600}, nil)
 		if n != "." {
 			_, calls["Lstat"] = d.Lstat(n)
 		}

@@ -100,7 +100,7 @@ func TestOwners(t *testing.T) {
 	write(t, filepath.Join(dir, "old"), "old")
 	os.Chown(filepath.Join(dir, "old"), 11, 12)
 	os.Chmod(filepath.Join(dir, "old"), 0o644)
-	if err := d.WriteFile("old", Replacement{Mode: 0o600, Inherit: true}, []byte("new")); err != nil {
+	if err := d.WriteFile("old", Replacement{Owner: Keep, Mode: 0o600, Inherit: true}, []byte("new")); err != nil {
 		t.Fatal(err)
 	}
 	if fi, _ := d.Lstat("old"); fi.UID != 11 || fi.GID != 12 || fi.Mode != 0o644 {
@@ -153,7 +153,7 @@ func TestReplaceFaults(t *testing.T) {
 				return syscall.ENOSPC
 			})
 			write(t, filepath.Join(dir, "f"), "old")
-			err := d.WriteFile("f", Replacement{Mode: 0o640, Time: time.Unix(1e9, 0)}, []byte("brand new"))
+			err := d.WriteFile("f", Replacement{Owner: Keep, Mode: 0o640, Time: time.Unix(1e9, 0)}, []byte("brand new"))
 			if (err != nil) != (failed != "") {
 				t.Errorf("step %d (%s): %v", k, failed, err)
 			}
@@ -177,14 +177,14 @@ func TestReplaceFaults(t *testing.T) {
 func TestReplace(t *testing.T) {
 	d, dir := open(t, nil)
 	write(t, filepath.Join(dir, "tmp"), "left by a run that was killed")
-	if err := d.WriteFile("f", Replacement{Mode: 0o600, Temp: "tmp"}, []byte("1")); err != nil || !slices.Equal(list(t, d), []string{"f"}) {
+	if err := d.WriteFile("f", Replacement{Owner: Keep, Mode: 0o600, Temp: "tmp"}, []byte("1")); err != nil || !slices.Equal(list(t, d), []string{"f"}) {
 		t.Errorf("%v, %q", err, list(t, d))
 	}
 	os.Mkdir(filepath.Join(dir, "tmp"), 0o700)
-	if err := d.WriteFile("f", Replacement{Mode: 0o600, Temp: "tmp"}, []byte("2")); err != nil || read(t, filepath.Join(dir, "f")) != "2" || len(list(t, d)) != 2 {
+	if err := d.WriteFile("f", Replacement{Owner: Keep, Mode: 0o600, Temp: "tmp"}, []byte("2")); err != nil || read(t, filepath.Join(dir, "f")) != "2" || len(list(t, d)) != 2 {
 		t.Errorf("%v, %q", err, list(t, d))
 	}
-	if err := d.Replace("f", Replacement{Mode: 0o600}, func(f *File) error { f.Write([]byte("half")); return io.ErrUnexpectedEOF }); err != io.ErrUnexpectedEOF || read(t, filepath.Join(dir, "f")) != "2" || len(list(t, d)) != 2 {
+	if err := d.Replace("f", Replacement{Owner: Keep, Mode: 0o600}, func(f *File) error { f.Write([]byte("half")); return io.ErrUnexpectedEOF }); err != io.ErrUnexpectedEOF || read(t, filepath.Join(dir, "f")) != "2" || len(list(t, d)) != 2 {
 		t.Errorf("%v, %q", err, list(t, d))
 	}
 	if _, err := d.ReadFile("f", 0); !errors.Is(err, ErrTooBig) {
