@@ -86,8 +86,9 @@ func (u *undoing) load(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	for rec := range u.t.records.All() {
-		name, ok := strings.CutSuffix(rec.Key, "@"+u.domain)
-		if name, ok = strings.CutPrefix(name, "user "); !ok || !strings.HasSuffix(rec.Key, "@"+u.domain) {
+		addr, isUser := strings.CutPrefix(rec.Key, "user ")
+		name, ok := strings.CutSuffix(addr, "@"+u.domain)
+		if !isUser || !ok {
 			continue
 		}
 		found = true
