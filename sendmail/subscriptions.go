@@ -113,7 +113,8 @@ func (s *subscriptions) name(at place, text string, tabs, fromHome bool) {
 	}
 	parts = slices.DeleteFunc(parts, func(p string) bool { return p == "" })
 	for _, p := range parts {
-		if p == ".." || p == "." || strings.ContainsAny(p, "/\x00") {
+		// An escaped newline would become two lines in the lists of the new host.
+		if p == ".." || p == "." || strings.ContainsAny(p, "/\x00\n") {
 			parts = nil
 			break
 		}
