@@ -39,11 +39,13 @@ type entrant struct {
 }
 
 // A goal bounds the time of one entrant by that of another: at most Factor
-// times it, or with Faster at most one Factor-th of it.
+// times it, or with faster at most one factor-th of it. With disk it is one for
+// a disk only: in memory a sync costs nothing, and those who leave it out, or
+// make too many, neither gain nor lose.
 type goal struct {
-	name, than string
-	factor     float64
-	faster     bool
+	name, than   string
+	factor       float64
+	faster, disk bool
 }
 
 // A sample is one run.
