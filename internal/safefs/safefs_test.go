@@ -104,7 +104,9 @@ func TestRefusals(t *testing.T) {
 		}
 		if name != "missing" {
 			calls["LockFile"] = func() (io.Closer, error) { return d.LockFile(context.Background(), name, Keep, 1, 0) }
-			calls["WriteFile"] = func() (io.Closer, error) { return nil, d.WriteFile(name, Replacement{Owner: Keep, Mode: 0o600}, []byte("text")) }
+			calls["WriteFile"] = func() (io.Closer, error) {
+				return nil, d.WriteFile(name, Replacement{Owner: Keep, Mode: 0o600}, []byte("text"))
+			}
 		}
 		for op, call := range calls {
 			soon(t, op+" "+name, func() {
