@@ -80,6 +80,19 @@ func UserCommands(domain string, n NewUser) []Command {
 	return out
 }
 
+// PasswordCommand is the vmoduser that gives an account that is there, the
+// postmaster for one, its hash and full name.
+func PasswordCommand(domain string, n NewUser) Command {
+	argv := []string{"vmoduser"}
+	if n.Quota != "" {
+		argv = append(argv, "-q", n.Quota)
+	}
+	if n.Gecos != "" {
+		argv = append(argv, "-c", n.Gecos)
+	}
+	return Command{Argv: append(argv, "-e", string(n.Hash), "--", n.Name+"@"+domain)}
+}
+
 // scriptHead begins every script.
 const scriptHead = `#!/bin/sh
 # Run as root on the vpopmail host. It stops at the first command that fails.

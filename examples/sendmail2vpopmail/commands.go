@@ -47,7 +47,11 @@ func (m *move) commands() iter.Seq2[vpopmail.Command, error] {
 		}
 		for _, a := range m.accounts {
 			n := vpopmail.NewUser{Name: a.Name, Hash: a.PasswordField(), Gecos: a.gecos, Quota: m.c.quota}
-			for _, cmd := range vpopmail.UserCommands(m.domain, n) {
+			cmds := vpopmail.UserCommands(m.domain, n)
+			if a.Name == "postmaster" { // vadddomain has made it
+				cmds = []vpopmail.Command{vpopmail.PasswordCommand(m.domain, n)}
+			}
+			for _, cmd := range cmds {
 				if !yield(cmd, nil) {
 					return
 				}
