@@ -172,14 +172,17 @@ func (c *usercdb) find(local string) (lookup, bool) {
 		line.Report, line.Nughde = new(jsonl.Bytes), ptr(jsonl.Bytes(a.Text))
 	default:
 		line.Status = "K"
-		u := a.User
-		uid, gid := u.IDs()
-		line.recipient = &recipient{
-			UID: uid, GID: gid, User: jsonl.Bytes(u.Name), Home: jsonl.Bytes(u.Home), Dash: jsonl.Bytes(u.Dash),
-			Ext: jsonl.Bytes(u.Ext), UIDText: jsonl.Bytes(u.UID), GIDText: jsonl.Bytes(u.GID),
-		}
+		line.recipient = recipientOf(a.User)
 	}
 	return line, true
+}
+
+func recipientOf(u users.User) *recipient {
+	uid, gid := u.IDs()
+	return &recipient{
+		UID: uid, GID: gid, User: jsonl.Bytes(u.Name), Home: jsonl.Bytes(u.Home), Dash: jsonl.Bytes(u.Dash),
+		Ext: jsonl.Bytes(u.Ext), UIDText: jsonl.Bytes(u.UID), GIDText: jsonl.Bytes(u.GID),
+	}
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -44,23 +44,7 @@ qmail-newu would refuse ends in exit code 1.`,
 					return err
 				}
 				defer f.Close()
-				for e, err := range users.Scan(f) {
-					if err == nil {
-						err = context.Cause(ctx)
-					}
-					if err != nil {
-						return fmt.Errorf("%s: %w", args[0], err)
-					}
-					err = out.print(assignEntry{
-						Line: e.Line, Offset: e.Offset, Wildcard: e.Wildcard, Local: jsonl.Bytes(e.Local),
-						User: jsonl.Bytes(e.User), UIDText: jsonl.Bytes(e.UID), GIDText: jsonl.Bytes(e.GID),
-						Home: jsonl.Bytes(e.Home), Dash: jsonl.Bytes(e.Dash), Ext: jsonl.Bytes(e.Ext), Rest: jsonl.Bytes(e.Rest),
-					})
-					if err != nil {
-						return err
-					}
-				}
-				return nil
+				return printEntries(ctx, out, args[0], f)
 			})
 		},
 	}
