@@ -22,6 +22,10 @@ type Expect struct {
 	UID   int
 }
 
+// ErrExchanged says that a name led to another file at the second look. Where
+// files are replaced by renaming that is no attack, and the next try succeeds.
+var ErrExchanged = errors.New("file was exchanged while it was opened")
+
 // OpenPlain opens the regular file name for reading. Anything else is refused
 // and never waited for.
 func (d *Dir) OpenPlain(name string, want Expect) (*os.File, error) {
@@ -54,7 +58,7 @@ func (d *Dir) OpenPlain(name string, want Expect) (*os.File, error) {
 	case !after.Mode.IsRegular():
 		err = d.fail("open", name, notPlain(after.Mode))
 	case after.Dev != before.Dev || after.Ino != before.Ino:
-		err = d.fail("open", name, errors.New("file was exchanged while it was opened"))
+		err = d.fail("open", name, ErrExchanged)
 	case want.Owned && after.UID != want.UID && after.Nlink > 1:
 		err = d.fail("open", name, fmt.Errorf("%w: owner %d, %d links", ErrForeign, after.UID, after.Nlink))
 	}
