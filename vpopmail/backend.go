@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"iter"
+	"os"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/internal/cdbfile"
@@ -67,7 +68,7 @@ type files struct{ s *Store }
 
 // lookup finds a key in a cdb without reading the rest of it.
 func lookup(dir *safefs.Dir, name, key string) ([]byte, bool, error) {
-	f, err := dir.OpenPlain(name, safefs.Expect{})
+	f, err := again(func() (*os.File, error) { return dir.OpenPlain(name, safefs.Expect{}) })
 	if err != nil {
 		return nil, false, err
 	}

@@ -82,6 +82,12 @@ var jobs = []job{
 	}, func(ctx context.Context, s *Store) error {
 		return addDomainOnce(ctx, s, "example.org")
 	}},
+	{"AddDomain with lines there", func(t *testing.T, h *host) {
+		h.write("QMAIL/control/rcpthosts", "localhost\nexample.com\nexample.com\n")
+		h.write("QMAIL/control/virtualdomains", "example.com:example.com\nx.example.com:alias\n")
+	}, func(ctx context.Context, s *Store) error {
+		return addDomainOnce(ctx, s, "example.com")
+	}},
 	{"AddAliasDomain", withDomain, func(ctx context.Context, s *Store) error {
 		_, err := s.GoLive(ctx, []Live{{Name: "example.net", AliasOf: "example.com"}}, func(context.Context) error { return nil })
 		return err

@@ -39,6 +39,15 @@ func (f *lineFile) bytes() []byte {
 
 func (f *lineFile) has(line string) bool { return slices.Contains(f.lines, line) }
 
+func (f *lineFile) count(line string) (n int) {
+	for _, l := range f.lines {
+		if l == line {
+			n++
+		}
+	}
+	return n
+}
+
 // insert puts a line before the first whose key is greater, at the end if none
 // is, and whether it stands there already does not matter. If the file is out
 // of order all of it is sorted, and sorted is true; vpopmail then prints a

@@ -65,6 +65,9 @@ func (s *Store) GoLive(ctx context.Context, list []Live, hup func(context.Contex
 		return nil, err
 	}
 	defer control.Close()
+	if err := g.count(ctx, control); err != nil {
+		return nil, err
+	}
 	if err := g.assign(ctx); err != nil {
 		return nil, err
 	}
@@ -97,6 +100,9 @@ func (s *Store) PlanLive(ctx context.Context, list []Live) ([]Change, error) {
 	}
 	defer control.Close()
 	steps := []func(context.Context, *safefs.Dir) error{g.virtualdomains, g.locals, g.rcpthosts}
+	if err := g.count(ctx, control); err != nil {
+		return nil, err
+	}
 	if err := g.assign(ctx); err != nil {
 		return nil, err
 	}
@@ -150,7 +156,7 @@ type goLive struct {
 	res     *LiveResult
 	domains []*Domain
 	lines   []string // of users/assign
-	fresh   []bool   // the domain had no line there when we came
+	need    []need   // how many lines of its own each domain has in the end
 	lazy    []bool   // Live.Optimize
 	pending []string
 	tell    bool // qmail-send has to be told
@@ -172,8 +178,73 @@ func (g *goLive) resolve(ctx context.Context, list []Live) error {
 			g.pending = append(g.pending, d.Name)
 		}
 	}
-	g.fresh = make([]bool, len(g.domains))
 	return nil
+}
+
+// need says how many lines of its own a domain has when it is live: one, or
+// one more than there were before, because vpopmail adds its line whether it is
+// there or not (vpopmail.c:update_file).
+type need struct{ virtual, rcpt int }
+
+// count finds out what each domain needs. For one that is in users/assign
+// already the lines before are those noted, so that an interruption between
+// the files does not add a line twice. Alias domains have no note: what is
+// there then is taken for their own.
+func (g *goLive) count(ctx context.Context, control *safefs.Dir) error {
+	g.need = make([]need, len(g.domains))
+	assign := &lineFile{}
+	dir, err := g.s.usersDir(false)
+	if err == nil {
+		assign, err = readLines(dir, "assign", true)
+		dir.Close()
+	}
+	if ignoreMissing(err) != nil {
+		return err
+	}
+	var files [3]*lineFile
+	for i, name := range []string{"virtualdomains", "rcpthosts", "morercpthosts"} {
+		if files[i], err = readLines(control, name, false); err != nil {
+			return err
+		}
+	}
+	found := map[string]need{}
+	for i, d := range g.domains {
+		g.need[i] = need{1, 1}
+		if assign.has(g.lines[i]) {
+			continue
+		}
+		before := need{files[0].count(d.Name + ":" + d.Name), files[1].count(d.Name) + files[2].count(d.Name)}
+		g.need[i] = need{before.virtual + 1, before.rcpt + 1}
+		if before != (need{}) && d.Pending {
+			found[d.Name] = before
+		}
+	}
+	return g.noteCounts(ctx, found)
+}
+
+// noteCounts keeps the lines found before a domain went live, and fetches those
+// that were kept.
+func (g *goLive) noteCounts(ctx context.Context, found map[string]need) error {
+	if len(g.pending) == 0 || g.dry {
+		return nil
+	}
+	return g.s.editPending(ctx, func(top *safefs.Dir, notes *pendingNotes) error {
+		for i, d := range g.domains {
+			at := notes.find(d.Name)
+			if at < 0 {
+				continue
+			}
+			n := &notes.Domains[at]
+			if before, ok := found[d.Name]; ok {
+				n.Virtual, n.Rcpt = before.virtual, before.rcpt
+			}
+			g.need[i] = need{n.Virtual + 1, n.Rcpt + 1}
+		}
+		if len(found) == 0 {
+			return nil
+		}
+		return g.s.writePending(top, notes)
+	})
 }
 
 func (g *goLive) one(ctx context.Context, l Live) (*Domain, error) {
@@ -236,7 +307,6 @@ func (g *goLive) assign(ctx context.Context) error {
 		case f.taken(g.domains[i].Name):
 			return &Error{Domain: g.domains[i].Name, Err: ErrDomainExists}
 		}
-		g.fresh[i] = true
 		g.insert(f, "users/assign", line)
 	}
 	db, err := f.compile()
@@ -328,7 +398,7 @@ func (g *goLive) virtualdomains(ctx context.Context, control *safefs.Dir) error 
 	return g.withLock(ctx, control, "virtualdomains", func(f *lineFile) bool {
 		for i, d := range g.domains {
 			line := d.Name + ":" + d.Name
-			if g.fresh[i] || !f.has(line) {
+			if f.count(line) < g.need[i].virtual {
 				g.insert(f, "control/virtualdomains", line)
 				g.tell = true
 			}

@@ -236,3 +236,20 @@ func TestTinyCDB(t *testing.T) {
 		t.Errorf("cdb -d says\n%.300q, want\n%.300q", b, want.String())
 	}
 }
+
+// TestLinesThere asserts that a new domain gets one line more, as with the real
+// programs, and a live one none.
+func TestLinesThere(t *testing.T) {
+	h := newHost(t, DefaultProfile54(), map[string]string{"me": "m\n", "locals": "", "rcpthosts": "example.com\n",
+		"virtualdomains": "example.com:example.com\n"})
+	withDomain(t, h)
+	if _, err := h.open().GoLive(t.Context(), []Live{{Name: "example.com"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"rcpthosts": "example.com\nexample.com\n",
+		"virtualdomains": "example.com:example.com\nexample.com:example.com\n"} {
+		if got := h.read("QMAIL/control/" + name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}

@@ -99,6 +99,10 @@ type pendingNote struct {
 	// if none did, and what it was before and after.
 	Counter text      `json:"counter,omitempty"`
 	Side    *sideFile `json:"side,omitempty"`
+	// Virtual and Rcpt are how many lines equal to the domain's own stood in
+	// virtualdomains and in rcpthosts and morercpthosts before it went live.
+	Virtual int `json:"virtual,omitempty"`
+	Rcpt    int `json:"rcpt,omitempty"`
 }
 
 type pendingNotes struct {

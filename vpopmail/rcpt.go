@@ -58,20 +58,18 @@ func (g *goLive) accepted(control *safefs.Dir) (bool, error) {
 // rcpthosts adds the domains to rcpthosts while that has fewer than 50 lines of
 // any kind, to morercpthosts from then on, and compiles that.
 func (g *goLive) rcpthosts(ctx context.Context, control *safefs.Dir) error {
-	more, compile, err := g.splitRcpt(control)
+	p, err := g.planRcpt(control)
 	if err != nil {
 		return err
 	}
-	if len(more) < len(g.domains) {
+	if len(p.rcpt) > 0 {
 		err := g.withLock(ctx, control, "rcpthosts", func(f *lineFile) bool {
 			if !f.exists {
 				g.res.Problems = append(g.res.Problems, at(problem("control.rcpthosts-made", qmailkit.Warning,
 					"there was none, so that qmail-smtpd took mail for any domain; now it takes these only"), "control/rcpthosts"))
 			}
-			for i, d := range g.domains {
-				if _, isMore := more[i]; !isMore && (g.fresh[i] || !f.has(d.Name)) {
-					g.insert(f, "control/rcpthosts", d.Name)
-				}
+			for _, name := range p.rcpt {
+				g.insert(f, "control/rcpthosts", name)
 			}
 			return true
 		})
@@ -79,9 +77,13 @@ func (g *goLive) rcpthosts(ctx context.Context, control *safefs.Dir) error {
 			return err
 		}
 	}
-	if len(more) == 0 {
+	if len(p.more) == 0 && !p.compile {
 		return nil
 	}
+	return g.morercpthosts(ctx, control, p)
+}
+
+func (g *goLive) morercpthosts(ctx context.Context, control *safefs.Dir, p *rcptPlan) error {
 	unlock, err := g.lock(ctx, control, "morercpthosts")
 	if err != nil {
 		return err
@@ -92,15 +94,13 @@ func (g *goLive) rcpthosts(ctx context.Context, control *safefs.Dir) error {
 		return err
 	}
 	before := f.bytes()
-	for i, d := range g.domains {
-		if _, isMore := more[i]; isMore && (g.fresh[i] || !f.has(d.Name)) {
-			g.insert(f, "control/morercpthosts", d.Name)
-		}
+	for _, name := range p.more {
+		g.insert(f, "control/morercpthosts", name)
 	}
 	if g.dry {
 		return nil
 	}
-	if err := g.s.replace(control, "control/morercpthosts", f.exists, before, f.bytes()); err != nil || !compile {
+	if err := g.s.replace(control, "control/morercpthosts", f.exists, before, f.bytes()); err != nil || !p.compile {
 		return err
 	}
 	var db memFile
@@ -110,32 +110,35 @@ func (g *goLive) rcpthosts(ctx context.Context, control *safefs.Dir) error {
 	return g.s.replaceDB(control, "control/morercpthosts.cdb", db.b)
 }
 
-// splitRcpt says which domains belong into morercpthosts, and whether that is
-// to be compiled. A domain that is in one of the files stays there.
-func (g *goLive) splitRcpt(control *safefs.Dir) (more map[int]struct{}, compile bool, err error) {
+// An rcptPlan says which lines go where.
+type rcptPlan struct {
+	rcpt, more []string
+	compile    bool // morercpthosts.cdb has to follow
+}
+
+// planRcpt decides it. A domain that has its line stays where it is.
+func (g *goLive) planRcpt(control *safefs.Dir) (*rcptPlan, error) {
 	r, err := readLines(control, "rcpthosts", false)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	m, err := readLines(control, "morercpthosts", false)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	more = map[int]struct{}{}
-	count := len(r.lines)
+	p := &rcptPlan{}
 	for i, d := range g.domains {
-		inR, inM := r.has(d.Name), m.has(d.Name)
 		switch {
-		case !g.fresh[i] && inR:
-			continue
-		case !g.fresh[i] && inM, count >= rcptLines:
-			more[i] = struct{}{}
-			compile = compile || !g.lazy[i]
+		case r.count(d.Name)+m.count(d.Name) >= g.need[i].rcpt:
+			p.compile = p.compile || !g.lazy[i] && m.has(d.Name)
+		case len(r.lines)+len(p.rcpt) < rcptLines:
+			p.rcpt = append(p.rcpt, d.Name)
 		default:
-			count++
+			p.more = append(p.more, d.Name)
+			p.compile = p.compile || !g.lazy[i]
 		}
 	}
-	return more, compile, nil
+	return p, nil
 }
 
 // replace writes a file of qmail anew if it differs. It gets 0644 and root, or

@@ -341,11 +341,22 @@ const maxFile = 512 << 20
 
 // readFile reads a whole file of dir; a missing one is nil.
 func readFile(dir *safefs.Dir, name string) ([]byte, bool, error) {
-	b, err := dir.ReadFile(name, maxFile)
+	b, err := again(func() ([]byte, error) { return dir.ReadFile(name, maxFile) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
 	}
 	return b, err == nil, err
+}
+
+// again repeats what fails because a file was replaced at that moment: readers
+// take no lock.
+func again[T any](read func() (T, error)) (v T, err error) {
+	for range 100 {
+		if v, err = read(); !errors.Is(err, safefs.ErrExchanged) {
+			break
+		}
+	}
+	return v, err
 }
 
 func readLines(dir *safefs.Dir, name string, assign bool) (*lineFile, error) {
