@@ -290,7 +290,7 @@ func (k *checker) accepting() {
 			if i := strings.LastIndexByte(host, '@'); i >= 0 {
 				host = host[i+1:]
 			}
-			if host == "" || host == "localhost" || strings.HasSuffix(host, "\r") {
+			if host == "" || host == "localhost" || strings.ContainsAny(host, " \t\r") {
 				continue
 			}
 			if host[0] == '.' {

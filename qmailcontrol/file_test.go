@@ -303,3 +303,13 @@ func FuzzMorercpthosts(f *testing.F) {
 		}
 	})
 }
+
+// slurp is read for a file that may be missing.
+func slurp(t testing.TB, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return string(b)
+}

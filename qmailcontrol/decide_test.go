@@ -1,0 +1,335 @@
+package qmailcontrol
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/qmailkit/qmailkit/internal/cdbfile"
+)
+
+func TestSettings(t *testing.T) {
+	c := inMemory(t, map[string]string{"me": "a\x00b\nc\n", "helohost": "", "concurrencylocal": "x", "databytes": "7\n", "virtualdomains": "k:v\n"})
+	s := c.Settings()
+	if s.HeloHost != (Setting[string]{From: FromFile}) {
+		t.Errorf("an empty file counts: %+v", s.HeloHost)
+	}
+	if s.IDHost != (Setting[string]{Value: "a\x00b", From: FromMe}) || s.BounceFrom != (Setting[string]{Value: "MAILER-DAEMON", From: FromDefault}) {
+		t.Errorf("%+v %+v", s.IDHost, s.BounceFrom)
+	}
+	if s.ConcurrencyLocal != (Setting[int]{Value: 10, From: FromDefault}) || s.DataBytes != (Setting[int]{Value: 7, From: FromFile}) {
+		t.Errorf("%+v %+v", s.ConcurrencyLocal, s.DataBytes)
+	}
+	if l := s.Locals; l.From != FromMe || strings.Join(l.Value, ",") != "a,b" {
+		t.Errorf("me in the place of locals: %+v", l)
+	}
+	if s.RcptHosts.From != Nowhere || s.VirtualDomains.Value.Len() != 1 || s.SMTPRoutes.Value.Len() != 0 {
+		t.Errorf("%+v", s)
+	}
+	empty := NewConfig().Settings()
+	if empty.SMTPGreeting.From != Nowhere || empty.Locals.From != Nowhere || empty.DefaultHost.Value != "defaulthost" {
+		t.Errorf("%+v", empty)
+	}
+	for source, want := range map[Source]string{Nowhere: "nowhere", FromFile: "file", FromMe: "me", FromDefault: "default", 9: "unknown"} {
+		if source.String() != want {
+			t.Errorf("%d: %s", source, source)
+		}
+	}
+}
+
+func TestProgramsStop(t *testing.T) {
+	c := inMemory(t, map[string]string{"locals": "x\n"})
+	if _, err := c.Send(); err != nil {
+		t.Errorf("qmail-send needs locals only: %v", err)
+	}
+	_, err := c.Remote()
+	var stop *ControlsError
+	if !errors.As(err, &stop) || stop.Program != "qmail-remote" || stop.File != "helohost" || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	if _, err := c.Inject(nil); err != nil {
+		t.Errorf("qmail-inject needs nothing: %v", err)
+	}
+	bad := "a(b"
+	if _, err := c.Inject(&InjectOptions{PlusDomain: &bad}); !errors.Is(err, ErrHeader) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Address literals of this host, the sender's source route, quotes, lengths.
+func TestParseAddress(t *testing.T) {
+	c := inMemory(t, map[string]string{"me": "mx.example\n", "rcpthosts": "mx.example\n", "badmailfrom": "@bad.example\n"})
+	mine := netip.MustParseAddr("192.0.2.7")
+	d, err := c.SMTPD(&SMTPDOptions{IsMe: func(ip netip.Addr) bool { return ip == mine }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", maxAddress)
+	for arg, want := range map[string]string{
+		"TO:<a@[192.0.2.7]>":           "a@mx.example",
+		"TO:<a@[0.0.0.0]>":             "a@mx.example",
+		"TO:<a@[256.0.0.256]>":         "a@mx.example", // numbers are cut to bytes
+		"TO:<a@[192.0.2.7]x>":          "a@[192.0.2.7]x",
+		"TO:<a@[192.0.2.8]>":           "a@[192.0.2.8]",
+		"TO:<a@[127.0.0.1]>":           "a@[127.0.0.1]",
+		"TO:<@x,@y:@z:a@b>":            "@z:a@b",
+		"TO:<@nocolon>":                "",
+		"TO:   a@b c":                  "a@b",
+		"nothing":                      "",
+		`TO:<"a b>"\>\"@c>`:            `a b>>"@c`,
+		"TO:<a@b\x00c>":                "a@b",
+		"TO:<" + long[:maxAddress-1]:   long[:maxAddress-1],
+		"TO:<" + long + ">":            "-",
+		"TO:<" + `""` + long[1:] + ">": long[1:],
+	} {
+		got, ok := d.ParseAddress(arg)
+		if !ok {
+			got = "-"
+		}
+		if got != want {
+			t.Errorf("%.40q: %.40q, want %.40q", arg, got, want)
+		}
+	}
+	for _, test := range []struct{ mail, rcpt, reply, addr string }{
+		{"FROM:<>", "TO:<a@MX.example>", ReplyOK, "a@MX.example"},
+		{"FROM:<x@sub.bad.example>", "TO:<a>", ReplyOK, "a"},
+		{"FROM:<x@BAD.example>", "TO:<a>", ReplyBadSender, ""},
+		{"FROM:<" + long + ">", "TO:<a>", ReplySyntax, ""},
+		{"FROM:<>", "TO:<" + long + ">", ReplySyntax, ""},
+		{"FROM:<>", "TO:<a@other.example>", ReplyNotAllowed, ""},
+	} {
+		if reply, addr := d.Recipient(test.mail, test.rcpt); reply != test.reply || addr != test.addr {
+			t.Errorf("%.40s %.40s: %q %q", test.mail, test.rcpt, reply, addr)
+		}
+	}
+	suffix := ".relayed"
+	d, err = c.SMTPD(&SMTPDOptions{RelayClient: &suffix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply, addr := d.Recipient("FROM:<>", "TO:<a@other.example>"); reply != ReplyOK || addr != "a@other.example.relayed" {
+		t.Errorf("%q %q", reply, addr)
+	}
+}
+
+func TestRoutePorts(t *testing.T) {
+	c := inMemory(t, map[string]string{"me": "mx\n", "smtproutes": "a:h:70000\nb:h:18446744073709551641\nc:[1.2.3.4\nd:1.2.3.4.5\ne::26\n"})
+	r, err := c.Remote()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for domain, want := range map[string]Route{
+		"x.a":       {How: ByRelay, Host: "h", Port: 4464, Key: ".a"},
+		"a":         {How: ByRelay, Host: "h", Port: 4464, Key: "a", Found: true},
+		"b":         {How: ByRelay, Host: "h", Port: 25, Key: "b", Found: true},
+		"c":         {How: ByRelay, Host: "[1.2.3.4", Port: 25, Key: "c", Found: true},
+		"d":         {How: ByRelay, Host: "1.2.3.4.5", Port: 25, Key: "d", Found: true},
+		"e":         {How: ByRelay, Port: 26, Key: "e", Found: true},
+		"":          {Port: 25},
+		"[1.2.3.4]": {How: ByLiteral, Host: "[1.2.3.4]", Addr: netip.MustParseAddr("1.2.3.4"), Port: 25},
+	} {
+		if domain == "x.a" { // only ".a" would match
+			want = Route{Host: "x.a", Port: 25}
+		}
+		if got := r.Route(domain); got != want {
+			t.Errorf("%q: %+v, want %+v", domain, got, want)
+		}
+	}
+}
+
+func TestReasons(t *testing.T) {
+	c := inMemory(t, map[string]string{"locals": "l.example\n", "virtualdomains": "v.example:joe\nno.v.example:\n.v.example:wild\nann@x.example:ann\n"})
+	s, err := c.Send()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for recip, want := range map[string]Target{
+		"a@L.example":    {Local, "a@L.example", "a@L.example", ByLocals, "", ""},
+		"a@v.example":    {Local, "joe-a@v.example", "a@v.example", ByVirtualDomains, "joe", "v.example"},
+		"a@b.v.example":  {Local, "wild-a@b.v.example", "a@b.v.example", ByVirtualDomains, "wild", ".v.example"},
+		"a@no.v.example": {Remote, "a@no.v.example", "a@no.v.example", ByException, "", "no.v.example"},
+		"Ann@x.example":  {Local, "ann-Ann@x.example", "Ann@x.example", ByVirtualDomains, "ann", "Ann@x.example"},
+		"a@x.example":    {Remote, "a@x.example", "a@x.example", ByNothing, "", ""},
+	} {
+		got := s.Rewrite(recip)
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", recip, got, want)
+		}
+		if local := got.Local(); local+recip[strings.LastIndexByte(recip, '@'):] != got.To {
+			t.Errorf("%s: local part %q", recip, local)
+		}
+	}
+}
+
+func TestCompleteOddities(t *testing.T) {
+	c := inMemory(t, map[string]string{"me": "me.example\n"})
+	j, err := c.Inject(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field, want := range map[string]string{
+		"":                             "",
+		"<>":                           "<>",
+		"<joe@[]>":                     "<joe@[]>",
+		"<@relay,@x:joe@h>":            "<joe@h.me.example>",
+		"joe@":                         "joe@me.example",
+		"joe@h.":                       "joe@h.me.example",
+		"(c) joe (d) , ann":            "joe@me.example (c) (d), ann@me.example", // comments move
+		"a) b]":                        `"a\)"@me.example, "b\]"@me.example`,
+		"team: joe, ann@h;":            "team: joe@me.example, ann@h.me.example;",
+		"joe ann":                      "joe@me.example, ann@me.example",
+		"Joe Doe <joe> ann":            "Joe Doe <joe@me.example>, ann@me.example",
+		`"a b"@h`:                      `"a b"@h.me.example`,
+		`a\"b`:                         `a\"b@me.example`,
+		"caf\xe9@x.y":                  "\"caf\xe9\"@x.y",
+		"j@+":                          "j@.me.example",
+		`"joe+"`:                       `"joe+"@me.example`,
+		"<joe@a.b.>, (nested (c)) x@y": "<joe@a.b>, x@y.me.example (nested c)",
+	} {
+		got, _, err := j.Complete(field)
+		if err != nil || got != want {
+			t.Errorf("%q: %q %v, want %q", field, got, err, want)
+		}
+	}
+	for _, field := range []string{`"a`, "(a", "[a", ") a", "] a", `"\`, "a>", "b:", ";;"} {
+		if _, _, err := j.Complete(field); !errors.Is(err, ErrHeader) {
+			t.Errorf("%q: %v", field, err)
+		}
+	}
+}
+
+// A cdb cut at any place answers or fails, and never differs from the whole
+// one in what it answers.
+func TestCutCDB(t *testing.T) {
+	var b buffer
+	if err := WriteMorercpthosts(&b, strings.NewReader("one.example\n.two.example\nthree.example\n")); err != nil {
+		t.Fatal(err)
+	}
+	failed, answered := 0, 0
+	for size := range b.data {
+		cut := string(b.data[:size])
+		for _, key := range []string{"one.example", ".two.example", "three.example", "four.example"} {
+			want, err := seek(string(b.data), key)
+			if err != nil || want == strings.HasPrefix(key, "four") {
+				t.Fatal(key, want, err)
+			}
+			got, err := seek(cut, key)
+			switch {
+			case err != nil:
+				failed++
+			case got != want:
+				t.Errorf("%d bytes, %s: %t", size, key, got)
+			default:
+				answered++
+			}
+		}
+	}
+	if failed == 0 || answered == 0 {
+		t.Errorf("%d failed, %d answered", failed, answered)
+	}
+}
+
+// FuzzSeek compares with the reader of all cdb files, which sees more errors.
+func FuzzSeek(f *testing.F) {
+	cdbs, _ := filepath.Glob("testdata/newmrh/*/morercpthosts.cdb")
+	if len(cdbs) < 6 {
+		f.Fatalf("%d seeds", len(cdbs))
+	}
+	for _, name := range cdbs {
+		for _, key := range []string{"example.com", ".example.com", "a", ""} {
+			f.Add([]byte(slurp(f, name)), key)
+		}
+	}
+	f.Fuzz(func(t *testing.T, cdb []byte, key string) {
+		got, err := seek(string(cdb), key)
+		if err != nil && (got || !errors.Is(err, ErrMorercpthosts)) {
+			t.Fatal(got, err)
+		}
+		c, e := cdbfile.Open(strings.NewReader(string(cdb)), int64(len(cdb)))
+		if e != nil {
+			return
+		}
+		_, want, e := c.Get([]byte(key))
+		if e == nil && (err != nil || got != want) {
+			t.Fatalf("%t %v, want %t", got, err, want)
+		}
+	})
+}
+
+// FuzzDecisions: any files, any address; nothing panics, and what is decided
+// holds together.
+func FuzzDecisions(f *testing.F) {
+	dirs, _ := filepath.Glob("testdata/control/*/control")
+	if len(dirs) < 10 {
+		f.Fatalf("%d seeds", len(dirs))
+	}
+	names := []string{"me", "locals", "virtualdomains", "percenthack", "rcpthosts", "smtproutes", "badmailfrom", "morercpthosts.cdb"}
+	for _, dir := range dirs {
+		var texts [8]string
+		for i, name := range names {
+			texts[i] = slurp(f, filepath.Join(dir, name))
+		}
+		for _, addr := range []string{"joe", "joe%a%b@hack.example.com", "\"J Oe\" <joe@h>, b@c+", "a@[127.0.0.1]"} {
+			f.Add(addr, texts[0], texts[1], texts[2], texts[3], texts[4], texts[5], texts[6], texts[7])
+		}
+	}
+	f.Fuzz(func(t *testing.T, addr, me, locals, vdoms, hack, rcpt, routes, bad, cdb string) {
+		files := map[string]string{}
+		for i, text := range []string{me, locals, vdoms, hack, rcpt, routes, bad, cdb} {
+			files[names[i]] = text
+		}
+		c := inMemory(t, files)
+		problems(t, c, nil)
+		if err := c.ShowCtl(&strings.Builder{}, DefaultInstallation()); err != nil {
+			t.Fatal(err)
+		}
+		decideAll(t, c, addr)
+	})
+}
+
+func decideAll(t *testing.T, c *Config, addr string) {
+	t.Helper()
+	send, err := c.Send()
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := send.Rewrite(addr)
+	if target.Prepend == "" && target.To != target.Address || !strings.HasSuffix(target.To, target.Address) {
+		t.Fatalf("%+v", target)
+	}
+	if target.Channel == Remote && target.Prepend != "" || !strings.Contains(target.Address, "@") {
+		t.Fatalf("%+v", target)
+	}
+	if name := send.BounceName(target.To); !strings.HasSuffix(target.To, name) {
+		t.Fatalf("%+v bounces as %q", target, name)
+	}
+	remote, err := c.Remote()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if way := remote.Route(addr); way.How == ByRelay && !way.Found {
+		t.Fatalf("%+v", way)
+	}
+	smtpd, err := c.SMTPD(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, got := smtpd.Recipient("FROM:<"+addr+">", "TO:<"+addr+">")
+	if allowed, err := smtpd.Hosts.Allows(got); reply == ReplyOK && (err != nil || !allowed) {
+		t.Fatalf("%q: %s, yet %t %v", addr, reply, allowed, err)
+	}
+	inject, err := c.Inject(nil)
+	if err != nil {
+		return
+	}
+	text, _, err := inject.Complete(addr)
+	if err != nil {
+		return
+	}
+	if _, err := parseTokens(text); err != nil {
+		t.Fatalf("%q becomes %q: %v", addr, text, err)
+	}
+}
