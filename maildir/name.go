@@ -129,7 +129,7 @@ func (n Name) flagPart() (start, end int, ok bool) {
 		}
 		start = n.sep + i + 3
 		end = len(n.s)
-		if c := strings.IndexByte(n.s[start:], ','); c >= 0 {
+		if c := strings.IndexAny(n.s[start:], ",:"); c >= 0 {
 			end = start + c
 		}
 		return start, end, true
