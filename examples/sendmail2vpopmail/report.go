@@ -160,7 +160,7 @@ func userState(o vpopmail.Outcome) report.AccountState {
 // emit gives the report to everybody who asked for it.
 func (c *config) emit(env *cli.Env, r *report.Report) error {
 	if c.json {
-		if err := jsonl.NewEncoder(env.Stdout).Encode(r); err != nil {
+		if err := report.WriteLine(env.Stdout, r); err != nil {
 			return err
 		}
 	}

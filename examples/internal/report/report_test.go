@@ -440,3 +440,21 @@ func ExampleWriteText() {
 	//   mbox.truncated (1)
 	//     inbox:90: message ends in its header
 }
+
+// A line is the file on one line: the same keys, the version, no null lists.
+func TestWriteLine(t *testing.T) {
+	r := sample()
+	var file, line, flat bytes.Buffer
+	if err := WriteJSON(&file, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteLine(&line, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Compact(&flat, file.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if line.String() != flat.String()+"\n" {
+		t.Errorf("%s\nis not\n%s", &line, &flat)
+	}
+}

@@ -96,7 +96,12 @@ func save(name string, r *Report, hook safefs.Hook) error {
 }
 
 // WriteJSON writes the form for programs: one object, indented.
-func WriteJSON(w io.Writer, r *Report) error {
+func WriteJSON(w io.Writer, r *Report) error { return writeJSON(w, r, " ") }
+
+// WriteLine writes the same object on one line.
+func WriteLine(w io.Writer, r *Report) error { return writeJSON(w, r, "") }
+
+func writeJSON(w io.Writer, r *Report, indent string) error {
 	out := *r
 	out.Format = Format
 	// Empty lists are lists, not null.
@@ -112,7 +117,7 @@ func WriteJSON(w io.Writer, r *Report) error {
 	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
+	enc.SetIndent("", indent)
 	return enc.Encode(&out)
 }
 
