@@ -15,26 +15,26 @@ import (
 	"github.com/qmailkit/qmailkit"
 )
 
-// problems collects what is found about one file.
-type problems struct {
+// dotFindings collects what is found about one file.
+type dotFindings struct {
 	path string
 	list []qmailkit.Problem
 }
 
-func (p *problems) add(d DotLine, code string, s qmailkit.Severity, fix, format string, args ...any) {
+func (p *dotFindings) add(d DotLine, code string, s qmailkit.Severity, fix, format string, args ...any) {
 	p.list = append(p.list, qmailkit.Problem{
 		Code: "dotqmail." + code, Severity: s, Path: p.path, Line: d.Line, Offset: d.Offset, Err: fmt.Errorf(format, args...), Fix: fix,
 	})
 }
 
 // file adds a problem of the file as a whole.
-func (p *problems) file(code string, s qmailkit.Severity, fix, format string, args ...any) {
+func (p *dotFindings) file(code string, s qmailkit.Severity, fix, format string, args ...any) {
 	p.add(DotLine{}, code, s, fix, format, args...)
 }
 
 // homeProblems judges the home directory.
 func homeProblems(h *dotHome) []qmailkit.Problem {
-	p := problems{path: h.dir}
+	p := dotFindings{path: h.dir}
 	mode := h.info.Mode
 	switch {
 	case mode&0o002 != 0:
@@ -53,7 +53,7 @@ func homeProblems(h *dotHome) []qmailkit.Problem {
 
 // dotProblems judges a .qmail file. Without q only its owner and mode are.
 func dotProblems(name string, q *DotQmail, h *dotHome, f found) []qmailkit.Problem {
-	p := problems{path: joined(append(parts(h.dir), parts(name)...))}
+	p := dotFindings{path: joined(append(parts(h.dir), parts(name)...))}
 	mode := f.info.Mode
 	switch {
 	case mode&0o002 != 0:
@@ -77,7 +77,7 @@ func dotProblems(name string, q *DotQmail, h *dotHome, f found) []qmailkit.Probl
 }
 
 // lines judges the content.
-func (p *problems) lines(q *DotQmail, h *dotHome, only bool) {
+func (p *dotFindings) lines(q *DotQmail, h *dotHome, only bool) {
 	if only {
 		p.file("x-bit", qmailkit.Info, "", "the x bit is set: the file may only forward")
 	}
@@ -102,7 +102,7 @@ func (p *problems) lines(q *DotQmail, h *dotHome, only bool) {
 }
 
 // line judges what one line delivers to.
-func (p *problems) line(d DotLine, h *dotHome) {
+func (p *dotFindings) line(d DotLine, h *dotHome) {
 	if strings.HasSuffix(d.Arg, "\r") && d.Kind != DotComment {
 		p.add(d, "cr", qmailkit.Error, "end the line in LF alone", "the CR at the end is part of the %s", d.Kind)
 	}
@@ -120,7 +120,7 @@ func (p *problems) line(d DotLine, h *dotHome) {
 }
 
 // forward judges an address. qmail-local takes anything for one.
-func (p *problems) forward(d DotLine) {
+func (p *dotFindings) forward(d DotLine) {
 	switch to := d.Target(); {
 	case to == "":
 		p.add(d, "forward", qmailkit.Error, "", "a forward to the empty address")
@@ -132,7 +132,7 @@ func (p *problems) forward(d DotLine) {
 }
 
 // maildir tells of a Maildir that is none: qmail-local makes no directories.
-func (p *problems) maildir(d DotLine, h *dotHome) {
+func (p *dotFindings) maildir(d DotLine, h *dotHome) {
 	start := h.dir
 	if strings.HasPrefix(d.Target(), "/") {
 		start = "."
@@ -153,7 +153,7 @@ func (p *problems) maildir(d DotLine, h *dotHome) {
 // Check tells what in the file does not work, or not as it looks, as far as it
 // shows without the file system. CheckDotQmail lists the codes.
 func (q *DotQmail) Check() []qmailkit.Problem {
-	var p problems
+	var p dotFindings
 	p.lines(q, nil, false)
 	return p.list
 }
@@ -234,7 +234,7 @@ func (h *dotHome) names(ctx context.Context) (names []string, err error) {
 
 // check judges one file of the home.
 func (h *dotHome) check(name string) []qmailkit.Problem {
-	p := problems{path: joined(append(parts(h.dir), name))}
+	p := dotFindings{path: joined(append(parts(h.dir), name))}
 	if safe := "." + strings.ReplaceAll(lower(name[1:]), ".", ":"); safe != name {
 		p.file("name", qmailkit.Warning, "rename it to "+safe,
 			"no address leads to this name: qmail-local asks for small letters, and for ':' in place of '.'")

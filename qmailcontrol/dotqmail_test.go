@@ -1,0 +1,569 @@
+//go:build unix
+
+package qmailcontrol_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/qmailcontrol"
+)
+
+func dot(t testing.TB, text string) *qmailcontrol.DotQmail {
+	t.Helper()
+	q, err := qmailcontrol.ParseDotQmail(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// An edit touches its own line and no other byte.
+func TestDotQmailEdit(t *testing.T) {
+	const text = "# mine\n./Maildir/  \n\n&a@example.net\r\nlast"
+	for _, c := range []struct {
+		line int
+		kind qmailcontrol.DotKind
+		arg  string
+		want string // at its place; empty if it is refused
+	}{
+		{1, qmailcontrol.DotComment, " hello", "# hello\n"},
+		{3, qmailcontrol.DotForward, "b@example.net", "&b@example.net\n"},
+		{3, qmailcontrol.DotForward, "", "&\n"},
+		{3, qmailcontrol.DotForward, "&x", "&&x\n"},
+		{3, qmailcontrol.DotProgram, "exit 0", "|exit 0\n"},
+		{3, qmailcontrol.DotProgram, " a", "| a\n"},
+		{3, qmailcontrol.DotMbox, "./x", "./x\n"},
+		{3, qmailcontrol.DotMaildir, "/x/", "/x/\n"},
+		{3, qmailcontrol.DotList, "list", "+list\n"},
+		{3, qmailcontrol.DotBlank, "", "\n"},
+		{1, qmailcontrol.DotBlank, "", ""},
+		{3, qmailcontrol.DotMbox, "x", ""},
+		{3, qmailcontrol.DotMbox, "./x/", ""},
+		{3, qmailcontrol.DotMaildir, "./x", ""},
+		{3, qmailcontrol.DotForward, "a ", ""},
+		{3, qmailcontrol.DotProgram, "a\nb", ""},
+		{3, qmailcontrol.DotProgram, "a\x00b", ""},
+		{3, qmailcontrol.DotIgnored, "list", ""},
+		{3, qmailcontrol.DotIgnored, "lists", "+lists\n"},
+	} {
+		q := dot(t, text)
+		err := q.Insert(c.line, c.kind, c.arg)
+		lines := strings.SplitAfter(text, "\n")
+		want := strings.Join(lines[:c.line-1], "") + c.want + strings.Join(lines[c.line-1:], "")
+		if string(q.Bytes()) != want || (c.want == "") != errors.Is(err, qmailcontrol.ErrValue) {
+			t.Errorf("%s %q at %d: %v: %q", c.kind, c.arg, c.line, err, q.Bytes())
+		}
+	}
+	q := dot(t, text)
+	if err := q.Insert(7, qmailcontrol.DotForward, "x"); !errors.Is(err, qmailcontrol.ErrRange) {
+		t.Errorf("line 7 of 5: %v", err)
+	}
+	if err := q.Add(qmailcontrol.DotForward, "x@y"); err != nil || string(q.Bytes()) != text+"\n&x@y" || q.Text(6) != "&x@y" {
+		t.Errorf("Add: %v: %q", err, q.Bytes())
+	}
+	var seen []string
+	n := q.RemoveFunc(func(d qmailcontrol.DotLine) bool {
+		seen = append(seen, fmt.Sprint(d.Line, " ", d.Offset, " ", d.Kind))
+		return d.Kind == qmailcontrol.DotForward && strings.HasPrefix(d.Arg, "a@")
+	})
+	if n != 1 || string(q.Bytes()) != "# mine\n./Maildir/  \n\nlast\n&x@y" {
+		t.Errorf("%d removed: %q", n, q.Bytes())
+	}
+	if want := []string{"1 0 comment", "2 7 maildir", "3 20 blank", "4 21 forward", "5 37 forward", "6 42 forward"}; !slices.Equal(seen, want) {
+		t.Errorf("seen %q", seen)
+	}
+	boom := errors.New("boom")
+	if _, err := qmailcontrol.ParseDotQmail(iotest.ErrReader(boom)); !errors.Is(err, boom) {
+		t.Errorf("broken reader: %v", err)
+	}
+}
+
+// The examples of qmail-local.c and dot-qmail(5), and the limits of the kernel.
+func TestDotNames(t *testing.T) {
+	for _, c := range []struct{ dash, ext, want string }{
+		{"", "", ".qmail .qmaildefault="},
+		{"-/", "", ".qmail-/ .qmail-/default="},
+		{"-/", "a", ".qmail-/a .qmail-/default=a"},
+		{"-/", "a-", ".qmail-/a- .qmail-/a-default= .qmail-/default=a-"},
+		{"-", "a-b-c", ".qmail-a-b-c .qmail-a-b-default=c .qmail-a-default=b-c .qmail-default=a-b-c"},
+		{"-", "A.B-\xc4", ".qmail-a:b-\xc4 .qmail-a:b-default=\xc4 .qmail-default=A.B-\xc4"},
+		{"-D", "xDefault", ".qmail-Dxdefault=Default .qmail-Ddefault=xDefault"},
+		{"-", "a\x00b-c", ".qmail-a .qmail-default=a"},
+	} {
+		var got []string
+		for n := range qmailcontrol.DotNames(c.dash, c.ext) {
+			s := n.Name
+			if n.IsDefault {
+				s += "=" + n.Default
+			}
+			got = append(got, s)
+		}
+		if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("%q %q: %s, want %s", c.dash, c.ext, s, c.want)
+		}
+	}
+	n := 0
+	for name := range qmailcontrol.DotNames("-", strings.Repeat("a-", 1<<20)) {
+		if len(name.Name) >= 4096 || n == 0 && name.Name == ".qmail-default" {
+			t.Fatalf("%d bytes", len(name.Name))
+		}
+		n++
+	}
+	if n < 2000 || n > 2100 {
+		t.Errorf("%d names", n)
+	}
+	for range qmailcontrol.DotNames("-", "a-b") {
+		break
+	}
+}
+
+// system makes a small host.
+func system(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		full := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if to, ok := strings.CutPrefix(files[name], "-> "); ok {
+			err = os.Symlink(to, full)
+		} else {
+			err = os.WriteFile(full, []byte(files[name]), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func treeOf(t *testing.T, dir string) qmailkit.Tree {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return qmailkit.NewTree(root)
+}
+
+// user is somebody who owns nothing here and is in no group of a file.
+var user = &qmailcontrol.Owner{UID: 54321, GID: 54321}
+
+func plan(t *testing.T, tree qmailkit.Tree, home, ext string, who *qmailcontrol.Owner) (*qmailcontrol.LocalPlan, error) {
+	t.Helper()
+	l := qmailcontrol.LocalDelivery{User: "joe", Home: home, Local: "joe-" + ext, Dash: "-", Ext: ext, Host: "example.com", DefaultDelivery: "./Mailbox", Who: who}
+	return l.Plan(context.Background(), tree)
+}
+
+// Links are followed as the kernel does it for the user, and never out of the
+// tree.
+func TestDotQmailLinks(t *testing.T) {
+	dir := system(t, map[string]string{
+		"etc/secret": "./secret\n", "data/joe/.qmail-a": "./a\n", "home": "-> /data",
+		"data/joe/.qmail-rel": "-> ../other/list", "data/joe/.qmail-abs": "-> /data/other/list", "data/joe/.qmail-up": "-> ../../../../../../etc/secret",
+		"data/joe/.qmail-far": "-> sub/dir/x", "data/joe/sub": "-> /data/other", "data/other/dir/x": "./x\n",
+		"data/other/list": "./list\n", "data/joe/.qmail-secret": "-> /etc/secret", "data/joe/.qmail-out": "-> /nowhere/else",
+		"data/joe/.qmail-plain": "-> .qmail-a/x", "data/joe/.qmail-l1": "-> .qmail-l2", "data/joe/.qmail-l2": "-> .qmail-l1",
+		"data/joe/.qmail-dir/x": "",
+	})
+	tree := treeOf(t, dir)
+	const nobody = "Sorry, no mailbox here by that name. (#5.1.1)"
+	for ext, want := range map[string]string{
+		"a": "./a", "rel": "./list", "abs": "./list", "far": "./x", "up": "./secret", "secret": "./secret",
+		"out": nobody, "plain": nobody, "l1": nobody, "dir": nobody, strings.Repeat("n", 300): nobody, "dir/x/": nobody, "a/b": nobody,
+	} {
+		for _, who := range []*qmailcontrol.Owner{nil, user} {
+			p, err := plan(t, tree, "/home/joe", ext, who)
+			if err != nil {
+				t.Fatalf("%s: %v", ext, err)
+			}
+			got := ""
+			if p.Refused != nil {
+				got = p.Refused.Report
+			} else {
+				got = p.Deliveries[0].Target()
+			}
+			if got != want {
+				t.Errorf("%s as %v: %s, want %s", ext, who, got, want)
+			}
+			if len(p.Tried) == 0 || p.Home != "data/joe" {
+				t.Errorf("%s: tried %q in %s", ext, p.Tried, p.Home)
+			}
+		}
+	}
+	// What the user may not read is not shown, and a link that anybody can have
+	// made is not followed for nobody in particular.
+	if err := os.Chmod(filepath.Join(dir, "etc/secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := plan(t, tree, "/home/joe", "secret", user)
+	if err != nil || p.Refused == nil || p.Refused.Report != "Unable to open .qmail-secret: access denied. (#4.3.0)" || !p.Refused.Temporary() {
+		t.Errorf("a secret: %+v, %v", p, err)
+	}
+	if err := os.Chmod(filepath.Join(dir, "data/joe"), 0o775); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := plan(t, tree, "/home/joe", "abs", nil); !errors.Is(err, qmailkit.ErrLink) {
+		t.Errorf("a link that others can have made: %+v, %v", p, err)
+	}
+	if p, err := plan(t, tree, "/home/joe", "abs", user); err != nil || p.Refused != nil {
+		t.Errorf("the same for the user: %+v, %v", p, err)
+	}
+}
+
+// What keeps qmail-local from a home.
+func TestDotQmailHomes(t *testing.T) {
+	dir := system(t, map[string]string{"home/joe/.qmail-default": "./x\n", "home/file": "", "closed/joe/.qmail-default": "./x\n", "own/.qmail-default": "./x\n"})
+	for name, mode := range map[string]fs.FileMode{"closed": 0o700, "own": 0o700} {
+		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tree := treeOf(t, dir)
+	me := &qmailcontrol.Owner{UID: os.Geteuid(), GID: -1}
+	for _, c := range []struct {
+		home string
+		who  *qmailcontrol.Owner
+		code int
+		want string
+	}{
+		{"/home/joe", user, 0, ""},
+		{"//home/./joe/", user, 0, ""},
+		{"home/joe", user, 100, "qmail-local: usage: qmail-local [ -nN ] user homedir local dash ext domain sender aliasempty"},
+		{"", user, 100, "qmail-local: usage: qmail-local [ -nN ] user homedir local dash ext domain sender aliasempty"},
+		{"/home/ann", user, 111, "Unable to switch to /home/ann: file does not exist. (#4.3.0)"},
+		{"/home/file", user, 111, "Unable to switch to /home/file: not a directory. (#4.3.0)"},
+		{"/closed/joe", user, 111, "Unable to switch to /closed/joe: access denied. (#4.3.0)"},
+		{"/own", user, 111, "Unable to switch to /own: access denied. (#4.3.0)"},
+		{"/own", me, 0, ""},
+		{"/closed/joe", nil, 0, ""},
+	} {
+		p, err := plan(t, tree, c.home, "x", c.who)
+		if err != nil {
+			t.Errorf("%s: %v", c.home, err)
+			continue
+		}
+		if r := p.Outcome(); (r == nil) != (c.code == 0) || r != nil && (r.Code != c.code || r.Error() != c.want) {
+			t.Errorf("%q: %v", c.home, r)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := (qmailcontrol.LocalDelivery{Home: "/home/joe", Dash: "-"}).Plan(ctx, tree); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// brokenTree fails each of its calls once.
+type brokenTree struct {
+	qmailkit.Tree
+	left int
+}
+
+var errBroken = errors.New("broken disk")
+
+func (b *brokenTree) step() error {
+	if b.left--; b.left == 0 {
+		return errBroken
+	}
+	return nil
+}
+
+func (b *brokenTree) Lstat(name string) (qmailkit.FileInfo, error) {
+	if err := b.step(); err != nil {
+		return qmailkit.FileInfo{}, err
+	}
+	return b.Tree.Lstat(name)
+}
+
+func (b *brokenTree) Readlink(name string) (string, error) {
+	if err := b.step(); err != nil {
+		return "", err
+	}
+	return b.Tree.Readlink(name)
+}
+
+func (b *brokenTree) Open(name string) (qmailkit.File, error) {
+	if err := b.step(); err != nil {
+		return nil, err
+	}
+	return b.Tree.Open(name)
+}
+
+// A disk that fails is never taken for a missing file.
+func TestDotQmailBroken(t *testing.T) {
+	tree := treeOf(t, system(t, map[string]string{
+		"home/joe/.qmail-list": "-> ../lists/x", "home/lists/x": "./x\n", "home/joe/.qmail-list-owner": "", "home/joe/.qmail-list-owner-default": "",
+	}))
+	l := qmailcontrol.LocalDelivery{User: "joe", Home: "/home/joe", Local: "joe-list", Dash: "-", Ext: "list", Host: "example.com", Sender: "a@b", Who: user}
+	for n := 1; ; n++ {
+		b := &brokenTree{tree, n}
+		p, err := l.Plan(context.Background(), b)
+		if b.left > 0 {
+			if err != nil || p.NewSender != "joe-list-owner-@example.com-@[]" || n < 12 {
+				t.Errorf("%d steps: %+v, %v", n, p, err)
+			}
+			return
+		}
+		if !errors.Is(err, errBroken) {
+			t.Fatalf("step %d: %+v, %v", n, p, err)
+		}
+	}
+}
+
+func TestDotQmailHazards(t *testing.T) {
+	dir := system(t, map[string]string{
+		"h/.qmail": "./Maildir/\n", "h/.qmail-blank": "\n./x\n", "h/.qmail-cr": "./x\r\n&a@b\r\n#c\r\n", "h/.qmail-nul": "&a@b\x00c\n",
+		"h/.qmail-UP": "&a@b\n", "h/.qmail-a.b": "&a@b\n", "h/.qmail-none": "# nothing\n", "h/.qmail-empty": "", "h/.qmail-list": "+list\n./x\n+lists\n",
+		"h/.qmail-odd": "&\nJoe <a@b>\njoe\n", "h/.qmail-gone": "-> nowhere", "h/.qmail-link": "-> .qmail-none", "h/.qmail-d/x": "", "h/qmail": "",
+		"h/.qmail-w": "&a@b\n", "h/.qmail-g": "&a@b\n", "h/.qmail-x": "|p\n", "h/.qmail-r": "&a@b\n", "h/M/tmp/x": "", "h/M/new/x": "", "h/.qmail-m": "./M/\n/h/M/\n/h/.qmail/\n",
+	})
+	for name, mode := range map[string]fs.FileMode{".": 0o777 | fs.ModeSticky, ".qmail-w": 0o646, ".qmail-g": 0o664, ".qmail-x": 0o755, ".qmail-r": 0o600} {
+		if err := os.Chmod(filepath.Join(dir, "h", name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		for _, name := range []string{".", ".qmail-g"} {
+			if err := os.Lchown(filepath.Join(dir, "h", name), 4242, 4242); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	tree := treeOf(t, dir)
+	var got []string
+	for p, err := range qmailcontrol.CheckDotQmail(context.Background(), tree, "/h", user) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Err == nil || !strings.HasPrefix(p.Path, "h") {
+			t.Errorf("%+v", p)
+		}
+		if os.Geteuid() != 0 && strings.HasSuffix(p.Code, "owner") {
+			continue // everything belongs to one who is no root
+		}
+		got = append(got, fmt.Sprintf("%s:%d %s", strings.TrimPrefix(p.Path, "h/"), p.Line, strings.TrimPrefix(p.Code, "dotqmail.")))
+	}
+	want := []string{
+		"h:0 home-writable", "h:0 home-sticky", "h:0 home-owner", ".qmail:1 no-maildir", ".qmail-UP:0 name", ".qmail-a.b:0 name", ".qmail-blank:1 blank-first",
+		".qmail-cr:1 cr", ".qmail-cr:2 cr", ".qmail-d:0 type", ".qmail-g:0 group-writable", ".qmail-g:0 owner", ".qmail-gone:0 dangling",
+		".qmail-link:0 link", ".qmail-link:0 nothing", ".qmail-list:2 not-forward", ".qmail-list:3 ignored", ".qmail-m:1 maildir-access", ".qmail-m:2 maildir-access",
+		".qmail-m:3 no-maildir", ".qmail-none:0 nothing", ".qmail-nul:1 nul", ".qmail-odd:1 forward", ".qmail-odd:2 forward", ".qmail-odd:3 forward",
+		".qmail-r:0 unreadable", ".qmail-w:0 writable", ".qmail-x:0 x-bit", ".qmail-x:1 not-forward",
+	}
+	if os.Geteuid() != 0 {
+		want = slices.DeleteFunc(want, func(s string) bool { return strings.HasSuffix(s, "owner") })
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	for range qmailcontrol.CheckDotQmail(context.Background(), tree, "/h", user) {
+		break
+	}
+	last := func(ctx context.Context, tree qmailkit.Tree, home string) (err error) {
+		for _, err = range qmailcontrol.CheckDotQmail(ctx, tree, home, user) {
+		}
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, err := range []error{last(ctx, tree, "/h"), last(context.Background(), tree, "/none"), last(context.Background(), tree, "/h/.qmail")} {
+		if !errors.Is(err, qmailkit.ErrIncomplete) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+// The environment, where the golden cases have plain senders only.
+func TestDotQmailEnviron(t *testing.T) {
+	tree := treeOf(t, system(t, map[string]string{"h/.qmail-default": "|x\n"}))
+	for sender, want := range map[string][2]string{
+		"":                   {"Return-Path: <>\n", "From MAILER-DAEMON Fri Jan 02 03:04:05 2026\n"},
+		"a b@c":              {"Return-Path: <\"a b\"@c>\n", "From a-b@c Fri Jan 02 03:04:05 2026\n"},
+		"a\"\\\r@c":          {"Return-Path: <\"a\\\"\\\\\\\r\"@c>\n", "From a\"\\\r@c Fri Jan 02 03:04:05 2026\n"},
+		"a\nb\tc@d\n":        {"Return-Path: <\"a\\_b\tc\"@d_>\n", "From a-b-c@d- Fri Jan 02 03:04:05 2026\n"},
+		".a@c":               {"Return-Path: <\".a\"@c>\n", "From .a@c Fri Jan 02 03:04:05 2026\n"},
+		"a..b":               {"Return-Path: <\"a..b\">\n", "From a..b Fri Jan 02 03:04:05 2026\n"},
+		"@c":                 {"Return-Path: <\"\"@c>\n", "From @c Fri Jan 02 03:04:05 2026\n"},
+		"\xe4@c":             {"Return-Path: <\"\xe4\"@c>\n", "From \xe4@c Fri Jan 02 03:04:05 2026\n"},
+		"a+b=c.d-e_{1}@f@\"": {"Return-Path: <\"a+b=c.d-e_{1}@f\"@\">\n", "From a+b=c.d-e_{1}@f@\" Fri Jan 02 03:04:05 2026\n"},
+		"A9!#$%&'*/?^`|~@c":  {"Return-Path: <A9!#$%&'*/?^`|~@c>\n", "From A9!#$%&'*/?^`|~@c Fri Jan 02 03:04:05 2026\n"},
+	} {
+		l := qmailcontrol.LocalDelivery{Home: "/h", Local: "x\ny", Dash: "-", Ext: "x", Host: "h", Sender: sender}
+		p, err := l.Plan(context.Background(), tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		env := p.Environ(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+		for _, w := range []string{"RPLINE=" + want[0], "UFLINE=" + want[1], "DTLINE=Delivered-To: x_y@h\n", "DEFAULT=x"} {
+			if !slices.Contains(env, w) {
+				t.Errorf("%q: no %q in %q", sender, w, env)
+			}
+		}
+	}
+}
+
+// FuzzDotQmail: what was read is written again, each line is read as it would
+// be alone, and a line that is made says what it was made of.
+func FuzzDotQmail(f *testing.F) {
+	seeds := 0
+	for _, c := range dotCases(f) {
+		for _, file := range c.Files {
+			f.Add([]byte(file.Content), uint8(seeds), string(file.File))
+			seeds++
+		}
+	}
+	if seeds < 50 {
+		f.Fatalf("%d seeds", seeds)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, kind uint8, arg string) {
+		q, err := qmailcontrol.ParseDotQmail(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if n, err := q.WriteTo(&out); err != nil || n != int64(len(text)) || !bytes.Equal(out.Bytes(), text) {
+			t.Fatalf("%q became %q", text, out.Bytes())
+		}
+		lines := 0
+		for d := range q.Lines() {
+			lines++
+			if line := q.Text(d.Line); d.Line != lines || !bytes.HasPrefix(text[d.Offset:], []byte(line)) || len(d.Arg) > len(line) {
+				t.Fatalf("%+v of %q", d, line)
+			}
+			alone := dot(t, d.Text()+"\n")
+			for e := range alone.Lines() {
+				if e.Kind != d.Kind || e.Arg != d.Arg {
+					t.Fatalf("%+v became %+v", d, e)
+				}
+			}
+		}
+		if lines != q.Len() {
+			t.Fatalf("%d of %d lines", lines, q.Len())
+		}
+		for _, p := range q.Check() {
+			if p.Err == nil || p.Line > lines {
+				t.Fatalf("%+v", p)
+			}
+		}
+		k := qmailcontrol.DotKind(kind % 9)
+		if q.Add(k, arg) != nil {
+			return
+		}
+		var last qmailcontrol.DotLine
+		for last = range dot(t, string(q.Bytes())).Lines() {
+		}
+		if last.Kind != k || last.Arg != arg {
+			t.Errorf("%s %q became %+v", k, arg, last)
+		}
+	})
+}
+
+// slowNames is the search written down as the manual says it.
+func slowNames(ext string) (names []string) {
+	safe := []byte(ext)
+	for i, c := range safe {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			safe[i] += 32
+		case c == '.':
+			safe[i] = ':'
+		}
+	}
+	words := strings.SplitAfter(string(safe), "-")
+	names = []string{".qmail-" + string(safe)}
+	for n := len(words) - 1; n >= 0; n-- {
+		names = append(names, ".qmail-"+strings.Join(words[:n], "")+"default")
+	}
+	return names
+}
+
+// FuzzDotNames compares the search with a slow one, in names and in files.
+func FuzzDotNames(f *testing.F) {
+	seeds := 0
+	for _, c := range dotCases(f) {
+		for _, r := range c.Runs {
+			f.Add(string(r.Ext), uint8(seeds))
+			seeds++
+		}
+	}
+	if seeds < 100 {
+		f.Fatalf("%d seeds", seeds)
+	}
+	f.Fuzz(func(t *testing.T, ext string, there uint8) {
+		if len(ext) > 200 || strings.Contains(ext, "\x00") {
+			return
+		}
+		var got []string
+		for n := range qmailcontrol.DotNames("-", ext) {
+			got = append(got, n.Name)
+			safe := strings.TrimSuffix(n.Name, "default")
+			if n.IsDefault && (!strings.HasSuffix(ext, n.Default) || len(safe)+len(n.Default) != len(".qmail-")+len(ext)) {
+				t.Errorf("%q: %+v", ext, n)
+			}
+		}
+		want := slowNames(ext)
+		if !slices.Equal(got, want) {
+			t.Fatalf("%q: %q, want %q", ext, got, want)
+		}
+		pick := want[int(there)%len(want)]
+		tree := oneFile{name: pick}
+		l := qmailcontrol.LocalDelivery{Home: "/", Dash: "-", Ext: ext}
+		p, err := l.Plan(context.Background(), tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A name with a slash is a file in a directory, which is not there.
+		if found := !strings.Contains(pick, "/"); found && (p.Name.Name != pick || p.Refused != nil) || !found && p.Name.Name != "" {
+			t.Errorf("%q with %q: %+v", ext, pick, p)
+		}
+	})
+}
+
+// oneFile is a tree with one file in it.
+type oneFile struct{ name string }
+
+func (o oneFile) Lstat(name string) (qmailkit.FileInfo, error) {
+	switch name {
+	case ".":
+		return qmailkit.FileInfo{Mode: fs.ModeDir | 0o755}, nil
+	case o.name:
+		return qmailkit.FileInfo{Mode: 0o644}, nil
+	}
+	return qmailkit.FileInfo{}, fs.ErrNotExist
+}
+
+func (o oneFile) ReadDir(context.Context, string) iter.Seq2[qmailkit.DirEntry, error] {
+	return func(func(qmailkit.DirEntry, error) bool) {}
+}
+
+func (o oneFile) Readlink(string) (string, error) { return "", fs.ErrInvalid }
+
+func (o oneFile) Open(string) (qmailkit.File, error) {
+	return &text{strings.NewReader("./x\n")}, nil
+}
+
+type text struct{ *strings.Reader }
+
+func (text) Close() error               { return nil }
+func (text) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
