@@ -41,11 +41,12 @@ type rewrittenTo struct {
 }
 
 type dotPath struct {
-	DotQmail   *jsonl.Bytes     `json:"dotqmail"`          // the file below the root; null where there is none
+	DotQmail   *jsonl.Bytes     `json:"dotqmail"`          // the file, absolute and without links; null where there is none
 	Tried      []jsonl.Bytes    `json:"tried"`             // names, up to the one that is there
 	Default    *jsonl.Bytes     `json:"default,omitempty"` // $DEFAULT
 	NewSender  jsonl.Bytes      `json:"new_sender"`
 	Deliveries []routedDelivery `json:"deliveries"`
+	Problems   []any            `json:"problems,omitempty"` // hazards of the home and the file
 }
 
 type routedDelivery struct {
@@ -167,7 +168,7 @@ func (c *routing) run(ctx context.Context, out *lines, args []string) error {
 		if err != nil {
 			return err
 		}
-		if p.Fate == route.Unknown || p.AcceptErr != nil {
+		if p.Fate == route.Unknown {
 			unknown++
 		}
 		if p.AcceptErr != nil {
@@ -229,8 +230,14 @@ func routedLine(p *route.Path) routed {
 
 func dotPathOf(p *route.Path) *dotPath {
 	d := &dotPath{
-		DotQmail: given(p.Plan.File), Tried: jsonl.List(p.Plan.Tried), NewSender: jsonl.Bytes(p.Plan.NewSender),
+		Tried: jsonl.List(p.Plan.Tried), NewSender: jsonl.Bytes(p.Plan.NewSender),
 		Deliveries: routedDeliveries(p, p.Deliveries),
+	}
+	if p.Plan.File != "" {
+		d.DotQmail = ptr(jsonl.Bytes("/" + p.Plan.File))
+	}
+	for _, q := range p.Plan.Problems {
+		d.Problems = append(d.Problems, jsonl.Problem(q))
 	}
 	if p.Plan.Name.IsDefault {
 		d.Default = ptr(jsonl.Bytes(p.Plan.Name.Default))
