@@ -49,7 +49,7 @@ func with(files map[string]string) map[string]string {
 	return all
 }
 
-func problems(t testing.TB, c *Config, opts *CheckOptions) []qmailkit.Problem {
+func checked(t testing.TB, c *Config, opts *CheckOptions) []qmailkit.Problem {
 	t.Helper()
 	var all []qmailkit.Problem
 	for p, err := range c.Check(t.Context(), opts) {
@@ -124,7 +124,7 @@ func TestCheck(t *testing.T) {
 		{"stops(e) smtpgreeting, stops(e) helohost", map[string]string{"me": "-", "smtpgreeting": "-"}},
 	} {
 		me := &CheckOptions{IsMe: func(host string) bool { return host == "mine.example" }}
-		all := problems(t, inMemory(t, with(test.files)), me)
+		all := checked(t, inMemory(t, with(test.files)), me)
 		if got := brief(all); got != test.want {
 			t.Errorf("%q:\n got %s\nwant %s", test.files, got, test.want)
 		}
@@ -156,7 +156,7 @@ func TestCheckFiles(t *testing.T) {
 		}
 	}
 	want := "stops(e) percenthack, unreadable(i) certificates, link(i) helohost, unreadable(w) percenthack, morercpthosts-stale(i) morercpthosts.cdb"
-	if got := brief(problems(t, config(t, root), nil)); got != want {
+	if got := brief(checked(t, config(t, root), nil)); got != want {
 		t.Errorf(" got %s\nwant %s", got, want)
 	}
 }
@@ -168,7 +168,7 @@ func TestCheckTargets(t *testing.T) {
 		asked = append(asked, local)
 		return strings.HasPrefix(local, "joe-"), nil
 	}}
-	if got := brief(problems(t, c, opts)); got != "virtual-target(e) virtualdomains:2, virtual-target(e) virtualdomains:3" {
+	if got := brief(checked(t, c, opts)); got != "virtual-target(e) virtualdomains:2, virtual-target(e) virtualdomains:3" {
 		t.Error(got)
 	}
 	if !slices.Equal(asked, []string{"joe-postmaster", "gone-postmaster"}) {
@@ -195,7 +195,7 @@ func TestCheckTargets(t *testing.T) {
 // A caller that has seen enough is left alone.
 func TestCheckStops(t *testing.T) {
 	c := inMemory(t, map[string]string{"locals": " a\n b\n", "smtproutes": "a:b:\nc:d:\n", "virtualdomains": "x\n"})
-	all := len(problems(t, c, nil))
+	all := len(checked(t, c, nil))
 	for stop := range all {
 		n := 0
 		for range c.Check(t.Context(), nil) {

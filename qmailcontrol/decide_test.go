@@ -282,7 +282,7 @@ func FuzzDecisions(f *testing.F) {
 			files[names[i]] = text
 		}
 		c := inMemory(t, files)
-		problems(t, c, nil)
+		checked(t, c, nil)
 		if err := c.ShowCtl(&strings.Builder{}, DefaultInstallation()); err != nil {
 			t.Fatal(err)
 		}
