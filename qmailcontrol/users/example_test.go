@@ -99,3 +99,55 @@ func ExampleLspawn() {
 	fmt.Println(a.Via, a.User.Name, a.User.Dash, a.User.Ext)
 	// Output: getpw ann - list
 }
+
+// What qmail-pw2u writes of two accounts, one of which has another mail name.
+func ExamplePW2U() {
+	passwd := "alias:x:7790:2108::/var/qmail/alias:/bin/false\njoe:x:1201:1200:Joe Shmoe:/home/joe:/bin/sh\n"
+	p := users.PW2U{
+		Home: users.HomeIgnored,
+		Mailnames: func(name string) (string, bool) {
+			return "joe.shmoe", name == "joe"
+		},
+	}
+	if err := p.WriteAssign(os.Stdout, strings.NewReader(passwd)); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// +:alias:7790:2108:/var/qmail/alias:-::
+	// =alias:alias:7790:2108:/var/qmail/alias:::
+	// +alias-:alias:7790:2108:/var/qmail/alias:-::
+	// =joe.shmoe:joe:1201:1200:/home/joe:::
+	// +joe.shmoe-:joe:1201:1200:/home/joe:-::
+	// .
+}
+
+// Wildcards that take each other's mail away, or get none.
+func ExampleAssign_Check() {
+	a, err := users.ParseAssign(strings.NewReader("+1:ann:1001:100:/home/ann:::\n+10:joe:1002:100:/home/joe:::\n+Sales-A:joe:1002:100:/home/joe:-::\n.\n"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for p := range a.Check() {
+		fmt.Println(p)
+	}
+	// Output:
+	// assign:2: "10" begins with "1", the wildcard of user "ann" on line 1, and takes its mail (assign.prefix)
+	// assign:3: "Sales-A" never matches, because it ends in a capital letter (assign.upper-case); write it in small letters
+}
+
+// A password is changed, and every other byte stays.
+func ExamplePoppasswd_Set() {
+	p, err := users.ParsePoppasswd(strings.NewReader("# mailboxes\njoe@example.com:old\nann@example.com:$1$salt$0123456789012345678901\n"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := p.Set("joe@example.com", "new"); err != nil {
+		log.Fatal(err)
+	}
+	for e := range p.Entries() {
+		fmt.Println(e.Line, e.Login, e.Password, e.Crypted())
+	}
+	// Output:
+	// 2 joe@example.com [redacted] false
+	// 3 ann@example.com [redacted] true
+}
