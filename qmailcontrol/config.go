@@ -194,12 +194,12 @@ func (c *Config) SetText(name, text string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	if len(text) > MaxSize || c.size+int64(len(text)) > MaxConfig {
-		return fmt.Errorf("%s: %w", name, ErrTooBig)
-	}
 	e := c.entries[name]
 	if e.Err != nil {
 		return e.Err
+	}
+	if len(text) > MaxSize || c.size-int64(len(e.Text))+int64(len(text)) > MaxConfig {
+		return fmt.Errorf("%s: %w", name, ErrTooBig)
 	}
 	e.Name, e.Text = name, text
 	c.put(e)

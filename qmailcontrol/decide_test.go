@@ -2,12 +2,15 @@ package qmailcontrol
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/internal/cdbfile"
 )
 
@@ -197,6 +200,51 @@ func TestCompleteOddities(t *testing.T) {
 	for _, field := range []string{`"a`, "(a", "[a", ") a", "] a", `"\`, "a>", "b:", ";;"} {
 		if _, _, err := j.Complete(field); !errors.Is(err, ErrHeader) {
 			t.Errorf("%q: %v", field, err)
+		}
+	}
+}
+
+// What qmail-showctl says of trouble.
+func TestShowCtlTrouble(t *testing.T) {
+	show := func(c *Config) (string, error) {
+		var b strings.Builder
+		err := c.ShowCtl(&b, DefaultInstallation())
+		return b.String(), err
+	}
+	unreadable := func(names ...string) *Config {
+		c := NewConfig()
+		for _, name := range names {
+			c.put(Entry{Name: name, Err: fs.ErrPermission})
+		}
+		return c
+	}
+	text, err := show(unreadable("me"))
+	if !errors.Is(err, ErrControls) || !strings.HasSuffix(text, "0, 0.\nOops! Trouble reading control/me.") {
+		t.Errorf("%v, %q", err, text)
+	}
+	text, err = show(unreadable("helohost", "databytes", "rcpthosts"))
+	for _, name := range []string{"helohost", "databytes", "rcpthosts"} {
+		if err != nil || !strings.Contains(text, "\n"+name+": Oops! Trouble reading this file.\n") {
+			t.Errorf("%s: %v, %q", name, err, text)
+		}
+	}
+	text, err = show(inMemory(t, map[string]string{"morercpthosts": "x\n", "databytes": "4294967295\n"}))
+	if err != nil || !strings.Contains(text, "\nNo rcpthosts; doesn't matter that morercpthosts has x.\n") ||
+		!strings.Contains(text, "\ndatabytes: SMTP DATA limit is 0 bytes.\n") {
+		t.Errorf("%v, %q", err, text)
+	}
+}
+
+// qmail-newmrh's words for each step at which it can fail.
+func TestFatal(t *testing.T) {
+	for want, err := range map[string]error{
+		"unable to read control/morercpthosts: is a directory":                               fmt.Errorf("%w: %w", ErrReadMorercpthosts, qmailkit.ErrNotPlain),
+		"unable to read control/morercpthosts: input/output error":                           &ParseError{Err: syscall.EIO},
+		"unable to write to control/morercpthosts.tmp: out of disk space":                    &fs.PathError{Op: "write", Err: syscall.ENOSPC},
+		"unable to move control/morercpthosts.tmp to control/morercpthosts.cdbaccess denied": &fs.PathError{Op: "rename", Err: syscall.EACCES},
+	} {
+		if got := Fatal(err); got != "qmail-newmrh: fatal: "+want {
+			t.Errorf("%v: %q", err, got)
 		}
 	}
 }

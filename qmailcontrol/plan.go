@@ -3,6 +3,7 @@ package qmailcontrol
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,6 +36,29 @@ type Change struct {
 	Name string
 	Old  State
 	New  State
+}
+
+// changeJSON is a Change whose name need not be UTF-8.
+type changeJSON struct {
+	Name []byte
+	Old  State
+	New  State
+}
+
+// MarshalJSON writes the name and the texts in base64, because they may hold
+// any bytes.
+func (c Change) MarshalJSON() ([]byte, error) {
+	return json.Marshal(changeJSON{[]byte(c.Name), c.Old, c.New})
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (c *Change) UnmarshalJSON(b []byte) error {
+	var j changeJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	*c = Change{string(j.Name), j.Old, j.New}
+	return nil
 }
 
 // A Plan is a list of changes to a control directory, in the order in which

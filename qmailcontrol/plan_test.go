@@ -26,6 +26,7 @@ var site = map[string]string{
 	"morercpthosts":     "big.example\n",
 	"smtproutes":        "# none",
 	"unknown-to-anyone": "\x00\xff",
+	"not-utf-8-\xff":    "",
 }
 
 func config(t testing.TB, root *os.Root) *Config {
@@ -55,6 +56,9 @@ func edited(t testing.TB, c *Config) *Config {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := c.SetText("not-utf-8-\xff", "\xfe\n"); err != nil {
+		t.Fatal(err)
 	}
 	edit("locals", func(l *Lines) error { l.Remove("old.example"); return nil })
 	edit("virtualdomains", func(l *Lines) error { return l.Add("new.example:joe") })
@@ -118,6 +122,8 @@ func TestPlan(t *testing.T) {
 	p := Diff(c, next)
 	want := `locals: changed
   -2 old.example
+not-utf-8-\xff: changed
+  +1 \xfe
 smtproutes: removed
   -1 # none
 virtualdomains: made
@@ -331,7 +337,7 @@ func TestApplyCancelled(t *testing.T) {
 		}
 		return nil
 	}})
-	if !errors.Is(err, stop) || len(undo) != 2 {
+	if !errors.Is(err, stop) || len(undo) != 3 {
 		t.Errorf("%v, %v", undo, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "virtualdomains")); !errors.Is(err, fs.ErrNotExist) {
@@ -429,6 +435,74 @@ func TestConfigRefuses(t *testing.T) {
 	cancel()
 	if _, err := LoadConfig(ctx, root); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// A whole host's file system: control is a link, as on many systems.
+func TestReadConfigBehindLinks(t *testing.T) {
+	top := t.TempDir()
+	for _, dir := range []string{"var/qmail", "etc/qmail"} {
+		if err := os.MkdirAll(filepath.Join(top, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, to := range map[string]string{"var/qmail/control": "/etc/qmail", "etc/qmail/helohost": "../hostname", "etc/qmail/idhost": "/gone/away"} {
+		if err := os.Symlink(to, filepath.Join(top, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(top, "etc/hostname"), "mx.example.com\n")
+	write(t, filepath.Join(top, "etc/qmail/me"), "me.example.com\n")
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	c, err := ReadConfig(t.Context(), qmailkit.NewTree(root), "var/qmail/control")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.Settings()
+	if s.HeloHost.Value != "mx.example.com" || s.Me.Value != "me.example.com" {
+		t.Errorf("%+v %+v", s.HeloHost, s.Me)
+	}
+	if e, _ := c.Entry("helohost"); e.Link != "etc/hostname" {
+		t.Errorf("%+v", e)
+	}
+	// qmail on that host may find it: it is not missing, me does not stand in.
+	if !errors.Is(s.IDHost.Err, qmailkit.ErrLink) || s.IDHost.Value != "" {
+		t.Errorf("%+v", s.IDHost)
+	}
+	if _, err := ReadConfig(t.Context(), qmailkit.NewTree(root), "no/control"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestConfigBounds(t *testing.T) {
+	c := NewConfig()
+	text := strings.Repeat("x", MaxSize)
+	for i := range MaxConfig / MaxSize {
+		if err := c.SetText(string(rune('a'+i)), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.SetText("a", text); err != nil {
+		t.Errorf("the same again: %v", err)
+	}
+	if err := c.SetText("z", "x"); !errors.Is(err, ErrTooBig) {
+		t.Errorf("one byte more: %v", err)
+	}
+	if ok, err := c.Remove("a"); !ok || err != nil {
+		t.Error(ok, err)
+	}
+	if err := c.SetText("z", "x"); err != nil {
+		t.Errorf("after Remove: %v", err)
+	}
+	if ok, err := c.Remove("a"); ok || err != nil {
+		t.Error(ok, err)
+	}
+	if err := c.NewMRH(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no morercpthosts: %v", err)
 	}
 }
 
