@@ -126,6 +126,15 @@ func (l *Lines) WriteTo(w io.Writer) (int64, error) {
 // newline, it is the new line that has none now. An error wraps ErrValue.
 func (l *Lines) Add(value string) error { return l.Insert(len(l.text)+1, value) }
 
+// AddPair is Add of a line "key:value". It refuses a colon in the key as well,
+// with an error that wraps ErrValue.
+func (l *Lines) AddPair(key, value string) error {
+	if strings.Contains(key, ":") {
+		return fmt.Errorf("%w: colon in the key %q", ErrValue, key)
+	}
+	return l.Add(key + ":" + value)
+}
+
 // Insert puts a value on a line of its own, which then has that number. An
 // error wraps ErrValue or ErrRange.
 func (l *Lines) Insert(line int, value string) error {

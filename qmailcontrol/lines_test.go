@@ -271,3 +271,21 @@ func checkInsert(t *testing.T, l *Lines, text []byte, value string, line int) {
 		t.Fatalf("%q is not among the values", value)
 	}
 }
+
+func TestAddPair(t *testing.T) {
+	l := parse(t, "a:b")
+	if err := l.AddPair("example.com", "joe:x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.AddPair("", "catch"); err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range [][2]string{{"a:b", "c"}, {"a\n", "c"}, {"a", "c\n"}, {"a\x00", "c"}, {"a", "\x00"}, {"#a", "c"}, {"a", "c "}} {
+		if err := l.AddPair(pair[0], pair[1]); !errors.Is(err, ErrValue) {
+			t.Errorf("%q: %v", pair, err)
+		}
+	}
+	if got := string(l.Bytes()); got != "a:b\nexample.com:joe:x\n:catch" {
+		t.Errorf("%q", got)
+	}
+}
