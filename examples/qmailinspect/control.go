@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
+	"io/fs"
+	"iter"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/jsonl"
+	"github.com/qmailkit/qmailkit/examples/internal/route"
 	"github.com/qmailkit/qmailkit/qmailcontrol"
+	"github.com/qmailkit/qmailkit/qmailcontrol/users"
 )
 
 // controlFile is a line of the kind control: what the functions of qmail's
@@ -47,16 +51,26 @@ func controlKind() *cli.Command {
 		Short: "the files of a control directory, each as qmail's functions read it",
 		Long: `DIR is qmail's control directory. Each file is shown in all ways in which qmail
 reads files; kind is the one that counts. What cannot be read is told on
-standard error. -check reports instead what in these files breaks mail.`,
+standard error.
+
+-check reports instead what in these files breaks mail, and with -root what in
+the directory users beside DIR does, and which virtual domains reach nobody. An
+error among that makes exit code 3.`,
 		Setup: func(fs *flag.FlagSet) cli.Action {
+			var host routing
 			check := fs.Bool("check", false, "report what breaks mail, one problem a line")
+			fs.StringVar(&host.root, "root", "", "with -check: the host's file system, mounted at `ROOT`")
+			fs.StringVar(&host.passwd, "passwd", "", "with -root: passwd(5) `FILE` of the host (default ROOT/etc/passwd)")
 			return printing(func(ctx context.Context, out *lines, args []string) error {
 				c, err := readControl(ctx, args[0])
 				if err != nil {
 					return err
 				}
 				if *check {
-					return checkControl(ctx, out, c)
+					return host.check(ctx, out, c, args[0])
+				}
+				if host.root != "" || host.passwd != "" {
+					return cli.Usagef("-root and -passwd need -check")
 				}
 				for e := range c.Entries() {
 					if err := printControl(out, c, e); err != nil {
@@ -126,19 +140,82 @@ func stopped(out *lines, err error) bool {
 	return true
 }
 
-func checkControl(ctx context.Context, out *lines, c *qmailcontrol.Config) error {
-	found := false
-	for p, err := range c.Check(ctx, nil) {
+// check prints the problems of a control directory, and those of users where
+// the host is known.
+func (h *routing) check(ctx context.Context, out *lines, c *qmailcontrol.Config, dir string) error {
+	var opts qmailcontrol.CheckOptions
+	var found bool
+	show := func(problems iter.Seq2[qmailkit.Problem, error], dir string) error {
+		for p, err := range problems {
+			if err != nil {
+				return err
+			}
+			found = found || p.Severity == qmailkit.Error
+			p.Path = dir + p.Path
+			if err := out.print(jsonl.Problem(p)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if h.root != "" {
+		router, done, err := h.beside(ctx, dir)
 		if err != nil {
 			return err
 		}
-		found = found || p.Severity == qmailkit.Error
-		if err := out.print(jsonl.Problem(p)); err != nil {
+		defer done()
+		opts.Reaches = router.Reaches
+	}
+	if err := show(c.Check(ctx, &opts), ""); err != nil {
+		return err
+	}
+	if h.root != "" {
+		full, err := filepath.Abs(dir)
+		if err != nil {
 			return err
+		}
+		root, err := os.OpenRoot(filepath.Join(filepath.Dir(full), "users"))
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // qmail-getpw decides alone
+		case err != nil:
+			return err
+		default:
+			defer root.Close()
+			if err := show(users.Check(ctx, root), "../users/"); err != nil {
+				return err
+			}
 		}
 	}
 	if found {
-		return &cli.Exit{Code: cli.Partial, Err: fmt.Errorf("mail breaks on the errors above")}
+		return cli.Partialf("mail breaks on the errors above")
 	}
 	return nil
+}
+
+// beside opens the qmail directory in which the control directory dir stands.
+func (h *routing) beside(ctx context.Context, dir string) (*route.Router, func(), error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if h.passwd == "" {
+		h.passwd = filepath.Join(h.root, "etc/passwd")
+	}
+	h.homes = h.root
+	closeHomes, err := h.accounts()
+	if err != nil {
+		return nil, nil, err
+	}
+	host, qmail, name, closeTrees, err := trees(h.root, filepath.Dir(dir))
+	if err != nil {
+		closeHomes()
+		return nil, nil, err
+	}
+	router, err := route.Open(ctx, qmail, name, &route.Options{Files: host, Getpw: h.lspawn.Getpw})
+	if err != nil {
+		closeTrees()
+		closeHomes()
+		return nil, nil, err
+	}
+	return router, func() { router.Close(); closeTrees(); closeHomes() }, nil
 }
