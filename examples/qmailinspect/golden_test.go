@@ -398,7 +398,7 @@ func TestFilesThatAreNone(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []string{"mbox", "assign", "cdb", "vpasswd"} {
+	for _, kind := range []string{"mbox", "assign", "cdb", "vpasswd", "dotqmail", "pw2u"} {
 		for _, name := range []string{dir, filepath.Join(dir, "none"), "/dev/null", fifo} {
 			code, out, words := inspect("", kind, name)
 			if code != 1 || out != "" || !strings.Contains(words, name) {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -37,17 +39,70 @@ func assignKind() *cli.Command {
 		Short: "the entries of users/assign, up to the first line that qmail-newu refuses",
 		Long: `uid_text and gid_text are as they stand: qmail-newu checks neither. A file that
 qmail-newu would refuse ends in exit code 1.`,
-		Setup: func(*flag.FlagSet) cli.Action {
+		Setup: func(fs *flag.FlagSet) cli.Action {
+			check := fs.Bool("check", false, "report what does not work as it looks, one problem a line")
+			cdb := fs.String("cdb", "", "with -check, whether `FILE` is what qmail-newu makes of it")
 			return printing(func(ctx context.Context, out *lines, args []string) error {
+				if *cdb != "" && !*check {
+					return cli.Usagef("-cdb needs -check")
+				}
 				f, _, err := openFile(args[0])
 				if err != nil {
 					return err
 				}
 				defer f.Close()
+				if *check {
+					return checkAssign(out, args[0], f, *cdb)
+				}
 				return printEntries(ctx, out, args[0], f)
 			})
 		},
 	}
+}
+
+// checkAssign prints the problems of a users/assign and of its cdb, if that is
+// named.
+func checkAssign(out *lines, name string, f io.Reader, cdb string) error {
+	a, err := users.ParseAssign(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	found := false
+	for p := range a.Check() {
+		found = found || p.Severity == qmailkit.Error
+		if err := out.print(jsonl.Problem(p)); err != nil {
+			return err
+		}
+	}
+	if cdb != "" {
+		stale, err := staleCDB(cdb, a)
+		if err != nil {
+			return fmt.Errorf("%s: %w", cdb, err)
+		}
+		if stale {
+			found = true
+			p := qmailkit.Problem{
+				Code: "usercdb.stale", Severity: qmailkit.Error, Path: cdb,
+				Err: errors.New("this is not what qmail-newu makes of users/assign"), Fix: "run qmail-newu",
+			}
+			if err := out.print(jsonl.Problem(p)); err != nil {
+				return err
+			}
+		}
+	}
+	if found {
+		return &cli.Exit{Code: cli.Partial, Err: errors.New("mail breaks on the errors above")}
+	}
+	return nil
+}
+
+func staleCDB(name string, a *users.Assign) (bool, error) {
+	f, size, err := openFile(name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	return users.Stale(f, size, bytes.NewReader(a.Bytes()))
 }
 
 // newuRefusal is what newu prints of a refused file, for machines.
