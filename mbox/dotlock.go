@@ -22,15 +22,21 @@ type dotlock struct {
 // takeDotlock makes the lock file name. It is made under the name unique and
 // then renamed or linked, which is safe over NFS, and which shows what the
 // file's server thinks the time is. An errBusy says that somebody else has the
-// lock; one older than stale is taken away first.
-func takeDotlock(dir *safefs.Dir, name, unique string, stale time.Duration) (*dotlock, error) {
+// lock; one that is left over is taken away first.
+func takeDotlock(dir *safefs.Dir, name string, o *LockOptions) (*dotlock, error) {
+	unique := o.Unique
 	f, err := dir.Create(unique, 0o644, safefs.Keep)
+	if errors.Is(err, fs.ErrExist) && marked(dir, unique, o.Mark) {
+		if err = dir.Remove(unique); err == nil {
+			f, err = dir.Create(unique, 0o644, safefs.Keep)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	// What procmail writes: a number that is no process. Programs that would
 	// remove the lock of a process that is gone then go by its age.
-	if _, err := f.Write([]byte{'0'}); err != nil {
+	if _, err := f.Write([]byte("0" + o.Mark)); err != nil {
 		f.Abandon()
 		return nil, err
 	}
@@ -48,7 +54,7 @@ func takeDotlock(dir *safefs.Dir, name, unique string, stale time.Duration) (*do
 			break
 		}
 		var gone bool
-		if gone, err = breakStale(dir, name, unique, me.ModTime, stale); !gone {
+		if gone, err = breakStale(dir, name, me.ModTime, o); !gone {
 			if err == nil {
 				err = errBusy("dotlock")
 			}
@@ -59,10 +65,19 @@ func takeDotlock(dir *safefs.Dir, name, unique string, stale time.Duration) (*do
 	return nil, err
 }
 
-// breakStale takes the lock file away if it is older than stale at the time
-// now, or has gone by itself. It is first moved aside: should it then turn out
+// marked says whether a lock file is one of the same mark.
+func marked(dir *safefs.Dir, name, mark string) bool {
+	if mark == "" {
+		return false
+	}
+	b, err := dir.ReadFile(name, int64(len(mark)+1))
+	return err == nil && string(b) == "0"+mark
+}
+
+// breakStale takes the lock file away if it is marked, older than o.Stale at
+// the time now, or has gone by itself. It is first moved aside: should it then turn out
 // to be a new one, because a third program was as quick, it is put back.
-func breakStale(dir *safefs.Dir, name, unique string, now time.Time, stale time.Duration) (gone bool, err error) {
+func breakStale(dir *safefs.Dir, name string, now time.Time, o *LockOptions) (gone bool, err error) {
 	old, err := dir.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
@@ -70,10 +85,10 @@ func breakStale(dir *safefs.Dir, name, unique string, now time.Time, stale time.
 	if err != nil {
 		return false, err
 	}
-	if !old.Mode.IsRegular() || now.Sub(old.ModTime) <= stale {
+	if !old.Mode.IsRegular() || now.Sub(old.ModTime) <= o.Stale && !marked(dir, name, o.Mark) {
 		return false, nil
 	}
-	aside := unique + ".old"
+	aside := o.Unique + ".old"
 	if err := dir.RenameExcl(name, dir, aside); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return true, nil

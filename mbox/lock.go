@@ -65,6 +65,11 @@ type LockOptions struct {
 	// Unique is the name of the temporary file that becomes the dotlock;
 	// empty makes one up.
 	Unique string
+	// Mark is put into the dotlock, behind the number. A dotlock with the same
+	// Mark is taken for left over at once, whatever its age: the caller sees to
+	// it that no two programs with one Mark run at a time. A caller with a Mark
+	// may give the same Unique each time.
+	Mark string
 
 	hook safefs.Hook
 }
@@ -188,7 +193,7 @@ func (l *locker) try() (*Held, error) {
 
 func (l *locker) take(h *Held) error {
 	if l.dir != nil {
-		dot, err := takeDotlock(l.dir, path.Base(l.o.Name)+".lock", l.o.Unique, l.o.Stale)
+		dot, err := takeDotlock(l.dir, path.Base(l.o.Name)+".lock", &l.o)
 		switch {
 		case err == nil:
 			h.dot = dot

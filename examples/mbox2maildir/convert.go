@@ -227,6 +227,9 @@ func (c *config) convert(ctx context.Context, boxes []box) (results []*mailcopy.
 	if err := lock.TryLock(); err != nil {
 		return nil, fmt.Errorf("another run is at work: %w", err)
 	}
+	if path, err := filepath.Abs(c.target); err == nil {
+		c.copy.LockMark = " mbox2maildir " + path
+	}
 	com := maildir.NewCommitter(&c.commit)
 	defer func() { err = errors.Join(err, com.Close()) }()
 	im, err := com.Import(root, ".", opts)

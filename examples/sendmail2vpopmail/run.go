@@ -52,6 +52,7 @@ func doRun(ctx context.Context, c *config, env *cli.Env) error {
 	g := &migration{move: m, t: t, users: map[string]vpopmail.UserResult{}}
 	m.problem(t.problems...)
 	started := c.now()
+	c.copy.LockMark = t.mark
 	c.copy.Progress = progress.Start(progress.Options{Out: env.Stderr})
 	err = g.all(ctx)
 	c.copy.Progress.Stop()

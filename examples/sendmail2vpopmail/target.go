@@ -25,6 +25,7 @@ type target struct {
 	state       *state.Dir
 	memory      *state.Target
 	records     *state.Store
+	mark        string // of the locks that a run takes on the old host
 	problems    []qmailkit.Problem
 }
 
@@ -143,6 +144,7 @@ func (t *target) openState(c *config, write bool) (err error) {
 	if err != nil {
 		return err
 	}
+	t.mark = " sendmail2vpopmail " + id
 	if t.memory, err = t.state.Target("sendmail2vpopmail " + id); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"sync"
 	"time"
 
@@ -28,6 +29,9 @@ type Options struct {
 	Strip bool
 	// LockWait is how long a live spool is waited for; 0 takes no lock.
 	LockWait time.Duration
+	// LockMark is what tells dotlocks that a run of the same target has left
+	// behind when it was killed; see mbox.LockOptions.
+	LockMark string
 	// UIDs keeps the UIDs and UIDLs that the messages have in the mbox.
 	UIDs     bool
 	Progress *progress.Progress
@@ -283,7 +287,11 @@ func openBox(ctx context.Context, b Box, o *Options, r *Result) (qmailkit.File, 
 	}
 	unlock := func() error { return nil }
 	if file, ok := f.(*os.File); ok && o.LockWait > 0 {
-		held, err := mbox.Lock(ctx, file, &mbox.LockOptions{Dir: b.SpoolDir, Name: b.SpoolName, Shared: true, Wait: o.LockWait})
+		lo := &mbox.LockOptions{Dir: b.SpoolDir, Name: b.SpoolName, Shared: true, Wait: o.LockWait, Mark: o.LockMark}
+		if lo.Mark != "" {
+			lo.Unique = path.Base(b.SpoolName) + ".lock.qmailkit"
+		}
+		held, err := mbox.Lock(ctx, file, lo)
 		if err == nil {
 			unlock = held.Unlock
 		} else if ctx.Err() == nil {

@@ -488,3 +488,31 @@ func TestPlantedFolder(t *testing.T) {
 		})
 	}
 }
+
+// A dotlock that a killed run has left behind is taken away at once.
+func TestOwnLockLeft(t *testing.T) {
+	b := newBench(t)
+	b.write("box", letters(plain(2)...))
+	b.opts.LockWait, b.opts.LockMark = time.Minute, " of this target"
+	for _, name := range []string{"box.lock", "box.lock.qmailkit"} {
+		b.write(name, "0"+b.opts.LockMark)
+	}
+	box := b.box("box", ".")
+	box.SpoolDir, box.SpoolName = b.root, "box"
+	began := time.Now()
+	if r := b.copy(box)[0]; len(r.Problems) > 0 || r.Delivered != 2 {
+		t.Errorf("%+v", r)
+	}
+	if d := time.Since(began); d > 20*time.Second {
+		t.Errorf("it took %v", d)
+	}
+	for _, name := range []string{"box.lock", "box.lock.qmailkit"} {
+		if _, err := b.root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// That of another target is not.
+	b.write("box.lock", "0 of another target")
+	b.opts.LockWait = 20 * time.Millisecond
+	diff(t, []string{"mbox.lock"}, codes(b.copy(box)[0].Problems))
+}
