@@ -167,13 +167,7 @@ func (c *pw2u) save(name string, passwd []byte) error {
 		return err
 	}
 	defer d.Close()
-	r := safefs.Replacement{Mode: 0o644, Owner: safefs.Keep}
-	old, err := d.Lstat(filepath.Base(name))
-	if err == nil {
-		r.Mode, r.Owner = old.Mode.Perm(), safefs.Owner{UID: old.UID, GID: old.GID}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+	r := safefs.Replacement{Mode: 0o644, Owner: safefs.Keep, Inherit: true}
 	return d.Replace(filepath.Base(name), r, func(f *safefs.File) error { return c.p.WriteAssign(f, bytes.NewReader(passwd)) })
 }
 

@@ -34,7 +34,7 @@ func usersDir(t *testing.T, assign string) (string, *os.Root) {
 // it was, nothing is left, and the next try succeeds.
 func TestNewUFaults(t *testing.T) {
 	words := map[string]error{
-		"create": ErrOpenTemp, "chmod": ErrOpenTemp, "chown": ErrOpenTemp, "remove": ErrOpenTemp,
+		"create": ErrOpenTemp, "chmod": ErrOpenTemp, "chown": ErrOpenTemp,
 		"write": ErrWriteTemp, "sync": ErrWriteTemp, "close": ErrWriteTemp, "rename": ErrMoveTemp, "syncdir": ErrWriteTemp,
 	}
 	var steps []string
@@ -57,6 +57,13 @@ func TestNewUFaults(t *testing.T) {
 			return nil
 		}}
 		err := NewU(root, o)
+		if op == "remove" {
+			// An old cdb.tmp that stays is no reason to stop: there are other names.
+			if err != nil {
+				t.Errorf("remove fails: %v", err)
+			}
+			continue
+		}
 		if !errors.Is(err, broken) || !errors.Is(err, words[op]) || Fatal(err) != "qmail-newu: fatal: "+words[op].Error() {
 			t.Errorf("%s fails: %v", op, err)
 		}
