@@ -4,11 +4,15 @@ package qmailcontrol
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/qmailkit/qmailkit"
@@ -179,5 +183,80 @@ func TestApplyLinks(t *testing.T) {
 	}
 	if _, err := Diff(config(t, root), next).Apply(t.Context(), root, nil); !errors.Is(err, qmailkit.ErrLink) {
 		t.Errorf("removed a link: %v", err)
+	}
+}
+
+// A process that is killed at any step leaves each file as it was or as it
+// should be, and the plan, which lies on the disk, does the rest.
+func TestApplyKilled(t *testing.T) {
+	if dir := os.Getenv("QMAILCONTROL_KILL_DIR"); dir != "" {
+		applyAndDie(t, dir)
+		return
+	}
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	for n := 0; ; n += 5 {
+		top := t.TempDir()
+		dir, root := control(t, site)
+		c := config(t, root)
+		p := Diff(c, edited(t, c))
+		b, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(top, "plan"), string(b))
+		write(t, filepath.Join(top, "steps"), strconv.Itoa(n))
+		cmd := exec.Command(os.Args[0], "-test.run=^TestApplyKilled$")
+		cmd.Env = append(os.Environ(), "QMAILCONTROL_KILL_DIR="+dir, "QMAILCONTROL_KILL_PLAN="+top)
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if err == nil {
+			if n < 5*len(p) {
+				t.Fatalf("done after %d steps: %s", n, out)
+			}
+			return
+		}
+		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+			t.Fatalf("%d steps: %v: %s", n, err, out)
+		}
+		for _, change := range p {
+			if _, err := change.open(qmailkit.NewTree(root)); err != nil {
+				t.Errorf("killed after %d steps: %v", n, err)
+			}
+		}
+		if _, err := p.Apply(t.Context(), root, nil); err != nil {
+			t.Errorf("killed after %d steps: %v", n, err)
+		}
+		want := edited(t, c)
+		if left := Diff(config(t, root), want); len(left) > 0 {
+			t.Errorf("killed after %d steps: left to do or left over: %v", n, left)
+		}
+	}
+}
+
+// applyAndDie is the process that is killed.
+func applyAndDie(t *testing.T, dir string) {
+	top := os.Getenv("QMAILCONTROL_KILL_PLAN")
+	steps, err := strconv.Atoi(read(t, filepath.Join(top, "steps")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p Plan
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(top, "plan"))), &p); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Apply(t.Context(), root, &ApplyOptions{hook: func(string, string) error {
+		if steps--; steps < 0 {
+			return syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

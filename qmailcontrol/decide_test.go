@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/qmailkit/qmailkit"
-	"github.com/qmailkit/qmailkit/internal/cdbfile"
 )
 
 func TestSettings(t *testing.T) {
@@ -115,6 +113,28 @@ func TestParseAddress(t *testing.T) {
 	}
 	if reply, addr := d.Recipient("FROM:<>", "TO:<a@other.example>"); reply != ReplyOK || addr != "a@other.example.relayed" {
 		t.Errorf("%q %q", reply, addr)
+	}
+}
+
+func TestSMTPDLimits(t *testing.T) {
+	env, junk := "12 bytes", "many"
+	for _, test := range []struct {
+		databytes, timeout string
+		env                *string
+		size               uint32
+		seconds            int
+	}{
+		{"5\n", "9\n", nil, 5, 9},
+		{"4294967295\n", "0\n", nil, 4294967294, 1},
+		{"x", "4294967295", nil, 0, 1},
+		{"5\n", "", &env, 12, 1200},
+		{"5\n", "", &junk, 0, 1200},
+	} {
+		c := inMemory(t, map[string]string{"me": "m\n", "databytes": test.databytes, "timeoutsmtpd": test.timeout})
+		d, err := c.SMTPD(&SMTPDOptions{DataBytes: test.env})
+		if err != nil || d.DataBytes != test.size || d.Timeout != test.seconds {
+			t.Errorf("%+v: %d %d %v", test, d.DataBytes, d.Timeout, err)
+		}
 	}
 }
 
@@ -277,107 +297,5 @@ func TestCutCDB(t *testing.T) {
 	}
 	if failed == 0 || answered == 0 {
 		t.Errorf("%d failed, %d answered", failed, answered)
-	}
-}
-
-// FuzzSeek compares with the reader of all cdb files, which sees more errors.
-func FuzzSeek(f *testing.F) {
-	cdbs, _ := filepath.Glob("testdata/newmrh/*/morercpthosts.cdb")
-	if len(cdbs) < 6 {
-		f.Fatalf("%d seeds", len(cdbs))
-	}
-	for _, name := range cdbs {
-		for _, key := range []string{"example.com", ".example.com", "a", ""} {
-			f.Add([]byte(slurp(f, name)), key)
-		}
-	}
-	f.Fuzz(func(t *testing.T, cdb []byte, key string) {
-		got, err := seek(string(cdb), key)
-		if err != nil && (got || !errors.Is(err, ErrMorercpthosts)) {
-			t.Fatal(got, err)
-		}
-		c, e := cdbfile.Open(strings.NewReader(string(cdb)), int64(len(cdb)))
-		if e != nil {
-			return
-		}
-		_, want, e := c.Get([]byte(key))
-		if e == nil && (err != nil || got != want) {
-			t.Fatalf("%t %v, want %t", got, err, want)
-		}
-	})
-}
-
-// FuzzDecisions: any files, any address; nothing panics, and what is decided
-// holds together.
-func FuzzDecisions(f *testing.F) {
-	dirs, _ := filepath.Glob("testdata/control/*/control")
-	if len(dirs) < 10 {
-		f.Fatalf("%d seeds", len(dirs))
-	}
-	names := []string{"me", "locals", "virtualdomains", "percenthack", "rcpthosts", "smtproutes", "badmailfrom", "morercpthosts.cdb"}
-	for _, dir := range dirs {
-		var texts [8]string
-		for i, name := range names {
-			texts[i] = slurp(f, filepath.Join(dir, name))
-		}
-		for _, addr := range []string{"joe", "joe%a%b@hack.example.com", "\"J Oe\" <joe@h>, b@c+", "a@[127.0.0.1]"} {
-			f.Add(addr, texts[0], texts[1], texts[2], texts[3], texts[4], texts[5], texts[6], texts[7])
-		}
-	}
-	f.Fuzz(func(t *testing.T, addr, me, locals, vdoms, hack, rcpt, routes, bad, cdb string) {
-		files := map[string]string{}
-		for i, text := range []string{me, locals, vdoms, hack, rcpt, routes, bad, cdb} {
-			files[names[i]] = text
-		}
-		c := inMemory(t, files)
-		checked(t, c, nil)
-		if err := c.ShowCtl(&strings.Builder{}, DefaultInstallation()); err != nil {
-			t.Fatal(err)
-		}
-		decideAll(t, c, addr)
-	})
-}
-
-func decideAll(t *testing.T, c *Config, addr string) {
-	t.Helper()
-	send, err := c.Send()
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := send.Rewrite(addr)
-	if target.Prepend == "" && target.To != target.Address || !strings.HasSuffix(target.To, target.Address) {
-		t.Fatalf("%+v", target)
-	}
-	if target.Channel == Remote && target.Prepend != "" || !strings.Contains(target.Address, "@") {
-		t.Fatalf("%+v", target)
-	}
-	if name := send.BounceName(target.To); !strings.HasSuffix(target.To, name) {
-		t.Fatalf("%+v bounces as %q", target, name)
-	}
-	remote, err := c.Remote()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if way := remote.Route(addr); way.How == ByRelay && !way.Found {
-		t.Fatalf("%+v", way)
-	}
-	smtpd, err := c.SMTPD(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reply, got := smtpd.Recipient("FROM:<"+addr+">", "TO:<"+addr+">")
-	if allowed, err := smtpd.Hosts.Allows(got); reply == ReplyOK && (err != nil || !allowed) {
-		t.Fatalf("%q: %s, yet %t %v", addr, reply, allowed, err)
-	}
-	inject, err := c.Inject(nil)
-	if err != nil {
-		return
-	}
-	text, _, err := inject.Complete(addr)
-	if err != nil {
-		return
-	}
-	if _, err := parseTokens(text); err != nil {
-		t.Fatalf("%q becomes %q: %v", addr, text, err)
 	}
 }

@@ -150,6 +150,36 @@ func (p Plan) Reverse() Plan {
 	return back
 }
 
+// Reload is what a running qmail-send needs to see a change.
+type Reload uint8
+
+const (
+	ReloadNothing Reload = iota // the file is read for each message or connection, or by nobody
+	ReloadHUP                   // the signal HUP
+	ReloadRestart               // it reads the file once, when it starts
+)
+
+// String returns "nothing", "HUP" or "restart".
+func (r Reload) String() string {
+	return [...]string{"nothing", "HUP", "restart", "unknown"}[min(r, ReloadRestart+1)]
+}
+
+// Reload says what qmail-send needs after the plan has been applied
+// (qmail-send(8)).
+func (p Plan) Reload() Reload {
+	need := ReloadNothing
+	for _, c := range p {
+		f, _ := FileNamed(c.Name)
+		switch {
+		case c.Name == "locals" || c.Name == "virtualdomains":
+			need = max(need, ReloadHUP)
+		case c.Name == "me" || f.Readers == send:
+			need = ReloadRestart
+		}
+	}
+	return need
+}
+
 // An Edit is one line that a Change takes away or puts in.
 type Edit struct {
 	Added bool

@@ -220,6 +220,25 @@ func TestPlanOrder(t *testing.T) {
 	}
 }
 
+func TestPlanReload(t *testing.T) {
+	for want, names := range map[Reload][]string{
+		ReloadNothing: {"rcpthosts", "smtproutes", "smtpgreeting", "somebody-elses"},
+		ReloadHUP:     {"rcpthosts", "virtualdomains", "locals"},
+		ReloadRestart: {"virtualdomains", "concurrencylocal", "locals"},
+	} {
+		var p Plan
+		for _, name := range names {
+			p = append(p, Change{Name: name})
+		}
+		if got := p.Reload(); got != want {
+			t.Errorf("%q: %v, want %v", names, got, want)
+		}
+	}
+	if got := (Plan{{Name: "me"}}).Reload(); got != ReloadRestart {
+		t.Errorf("me: %v", got)
+	}
+}
+
 func TestPlanEdits(t *testing.T) {
 	for _, test := range []struct{ old, new, want string }{
 		{"a\nb\nc\n", "a\nc\n", "-2b"},

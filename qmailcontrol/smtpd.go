@@ -1,6 +1,7 @@
 package qmailcontrol
 
 import (
+	"math"
 	"net/netip"
 	"strings"
 )
@@ -23,6 +24,8 @@ type SMTPDOptions struct {
 	// RelayClient is the environment variable RELAYCLIENT, if it is set: the
 	// client may send anywhere, and the value is put behind each recipient.
 	RelayClient *string
+	// DataBytes is the environment variable DATABYTES, if it is set.
+	DataBytes *string
 	// IsMe says whether an IPv4 address is one of this host. 0.0.0.0 always
 	// is; nil knows 127.0.0.1 besides.
 	IsMe func(netip.Addr) bool
@@ -30,8 +33,10 @@ type SMTPDOptions struct {
 
 // SMTPD decides as qmail-smtpd does during the envelope (qmail-smtpd.c).
 type SMTPD struct {
-	Greeting string // behind "220 ", and before " ESMTP"
-	Hosts    *RcptHosts
+	Greeting  string // behind "220 ", and before " ESMTP"
+	Hosts     *RcptHosts
+	DataBytes uint32 // the longest message, in bytes; 0 means any
+	Timeout   int    // seconds; at least 1
 
 	bad         Set
 	localIPHost string
@@ -50,12 +55,19 @@ func (c *Config) SMTPD(opts *SMTPDOptions) (*SMTPD, error) {
 		localIPHost: take(&s, "localiphost", set.LocalIPHost),
 		replaceIP:   set.LocalIPHost.From != Nowhere,
 	}
-	take(&s, "timeoutsmtpd", set.TimeoutSMTPD)
+	d.Timeout = max(take(&s, "timeoutsmtpd", set.TimeoutSMTPD), 1)
 	d.Hosts = c.rcptHosts(&s)
 	d.bad = newSet(take(&s, "badmailfrom", set.BadMailFrom))
-	take(&s, "databytes", set.DataBytes)
+	d.DataBytes = uint32(take(&s, "databytes", set.DataBytes))
 	if opts != nil {
 		d.opts = *opts
+	}
+	if env := d.opts.DataBytes; env != nil {
+		n, _ := scanNumber(*env)
+		d.DataBytes = uint32(n)
+	}
+	if d.DataBytes == math.MaxUint32 {
+		d.DataBytes-- // it counts up to one more than that
 	}
 	if s.err != nil {
 		return nil, s.err
