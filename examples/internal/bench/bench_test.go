@@ -154,7 +154,7 @@ func TestCheck(t *testing.T) {
 func TestGoals(t *testing.T) {
 	at := func(seconds ...float64) (s []sample) {
 		for _, x := range seconds {
-			s = append(s, sample{wall: time.Duration(x * float64(time.Second))})
+			s = append(s, sample{wall: time.Duration(x * float64(time.Second)), cpu: time.Second})
 		}
 		return s
 	}
@@ -168,8 +168,8 @@ func TestGoals(t *testing.T) {
 		{goal{name: "us", than: "slow", factor: 3, faster: true}, "us at least 3 times as fast as slow: 1.00 3.00 3.00 met"},
 		{goal{name: "us", than: "slow", factor: 3.1, faster: true}, "us at least 3.1 times as fast as slow: 1.00 3.00 3.00 missed"},
 	} {
-		words, s, met := c.goal.judge(samples)
-		if got := fmt.Sprintf("%s: %.2f %.2f %.2f %s", words, s.min, s.median, s.max, met); got != c.want {
+		words, s, cpuRatio, met := c.goal.judge(samples)
+		if got := fmt.Sprintf("%s: %.2f %.2f %.2f %s", words, s.min, s.median, s.max, met); got != c.want || cpuRatio != 1 {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
 	}

@@ -172,10 +172,10 @@ func cpu(s sample) time.Duration  { return s.cpu }
 
 // ratios divides round by round, so that what slows a whole round down, another
 // program on the machine for one, does not count.
-func ratios(a, b []sample) []float64 {
+func ratios(a, b []sample, of func(sample) time.Duration) []float64 {
 	var v []float64
 	for i := range min(len(a), len(b)) {
-		v = append(v, a[i].wall.Seconds()/b[i].wall.Seconds())
+		v = append(v, of(a[i]).Seconds()/of(b[i]).Seconds())
 	}
 	return v
 }
