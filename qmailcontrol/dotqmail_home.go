@@ -172,3 +172,20 @@ func (h *dotHome) read(name string, f found) (*DotQmail, error) {
 	}
 	return q, nil
 }
+
+// LoadDotQmail reads the .qmail file name in the directory root, as Load does.
+// A missing file is an error that wraps fs.ErrNotExist.
+func LoadDotQmail(root *os.Root, name string) (*DotQmail, error) {
+	l, err := Load(root, name)
+	if err != nil {
+		return nil, err
+	}
+	return &DotQmail{*l}, nil
+}
+
+// Save replaces the .qmail file name in the directory root, as Lines.Save does
+// with a control file. While a home directory is sticky qmail delivers nothing
+// there (dot-qmail(5)); for a change of several files that is the lock.
+func (q *DotQmail) Save(root *os.Root, name string, opts *SaveOptions) error {
+	return q.lines.Save(root, name, opts)
+}

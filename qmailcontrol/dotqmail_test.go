@@ -3,12 +3,10 @@
 package qmailcontrol_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"maps"
 	"os"
 	"path/filepath"
@@ -89,6 +87,40 @@ func TestDotQmailEdit(t *testing.T) {
 	boom := errors.New("boom")
 	if _, err := qmailcontrol.ParseDotQmail(iotest.ErrReader(boom)); !errors.Is(err, boom) {
 		t.Errorf("broken reader: %v", err)
+	}
+}
+
+// A file is edited in its home, and mode and link stay as they are.
+func TestDotQmailSave(t *testing.T) {
+	dir := system(t, map[string]string{"h/.qmail-real": "./x\n# end", "h/.qmail": "-> .qmail-real"})
+	if err := os.Chmod(filepath.Join(dir, "h/.qmail-real"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(filepath.Join(dir, "h"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if _, err := qmailcontrol.LoadDotQmail(root, ".qmail-none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+	q, err := qmailcontrol.LoadDotQmail(root, ".qmail")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(q.Insert(1, qmailcontrol.DotForward, "a@b"), q.Save(root, ".qmail", nil)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := root.ReadFile(".qmail-real")
+	if err != nil || string(b) != "&a@b\n./x\n# end" {
+		t.Errorf("%q, %v", b, err)
+	}
+	fi, err := root.Lstat(".qmail-real")
+	if err != nil || fi.Mode() != 0o600 {
+		t.Errorf("%v, %v", fi, err)
+	}
+	if to, err := root.Readlink(".qmail"); to != ".qmail-real" {
+		t.Errorf("%q, %v", to, err)
 	}
 }
 
@@ -331,69 +363,6 @@ func TestDotQmailBroken(t *testing.T) {
 	}
 }
 
-func TestDotQmailHazards(t *testing.T) {
-	dir := system(t, map[string]string{
-		"h/.qmail": "./Maildir/\n", "h/.qmail-blank": "\n./x\n", "h/.qmail-cr": "./x\r\n&a@b\r\n#c\r\n", "h/.qmail-nul": "&a@b\x00c\n",
-		"h/.qmail-UP": "&a@b\n", "h/.qmail-a.b": "&a@b\n", "h/.qmail-none": "# nothing\n", "h/.qmail-empty": "", "h/.qmail-list": "+list\n./x\n+lists\n",
-		"h/.qmail-odd": "&\nJoe <a@b>\njoe\n", "h/.qmail-gone": "-> nowhere", "h/.qmail-link": "-> .qmail-none", "h/.qmail-d/x": "", "h/qmail": "",
-		"h/.qmail-w": "&a@b\n", "h/.qmail-g": "&a@b\n", "h/.qmail-x": "|p\n", "h/.qmail-r": "&a@b\n", "h/M/tmp/x": "", "h/M/new/x": "", "h/.qmail-m": "./M/\n/h/M/\n/h/.qmail/\n",
-	})
-	for name, mode := range map[string]fs.FileMode{".": 0o777 | fs.ModeSticky, ".qmail-w": 0o646, ".qmail-g": 0o664, ".qmail-x": 0o755, ".qmail-r": 0o600} {
-		if err := os.Chmod(filepath.Join(dir, "h", name), mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if os.Geteuid() == 0 {
-		for _, name := range []string{".", ".qmail-g"} {
-			if err := os.Lchown(filepath.Join(dir, "h", name), 4242, 4242); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	tree := treeOf(t, dir)
-	var got []string
-	for p, err := range qmailcontrol.CheckDotQmail(context.Background(), tree, "/h", user) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if p.Err == nil || !strings.HasPrefix(p.Path, "h") {
-			t.Errorf("%+v", p)
-		}
-		if os.Geteuid() != 0 && strings.HasSuffix(p.Code, "owner") {
-			continue // everything belongs to one who is no root
-		}
-		got = append(got, fmt.Sprintf("%s:%d %s", strings.TrimPrefix(p.Path, "h/"), p.Line, strings.TrimPrefix(p.Code, "dotqmail.")))
-	}
-	want := []string{
-		"h:0 home-writable", "h:0 home-sticky", "h:0 home-owner", ".qmail:1 no-maildir", ".qmail-UP:0 name", ".qmail-a.b:0 name", ".qmail-blank:1 blank-first",
-		".qmail-cr:1 cr", ".qmail-cr:2 cr", ".qmail-d:0 type", ".qmail-g:0 group-writable", ".qmail-g:0 owner", ".qmail-gone:0 dangling",
-		".qmail-link:0 link", ".qmail-link:0 nothing", ".qmail-list:2 not-forward", ".qmail-list:3 ignored", ".qmail-m:1 maildir-access", ".qmail-m:2 maildir-access",
-		".qmail-m:3 no-maildir", ".qmail-none:0 nothing", ".qmail-nul:1 nul", ".qmail-odd:1 forward", ".qmail-odd:2 forward", ".qmail-odd:3 forward",
-		".qmail-r:0 unreadable", ".qmail-w:0 writable", ".qmail-x:0 x-bit", ".qmail-x:1 not-forward",
-	}
-	if os.Geteuid() != 0 {
-		want = slices.DeleteFunc(want, func(s string) bool { return strings.HasSuffix(s, "owner") })
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got  %q\nwant %q", got, want)
-	}
-	for range qmailcontrol.CheckDotQmail(context.Background(), tree, "/h", user) {
-		break
-	}
-	last := func(ctx context.Context, tree qmailkit.Tree, home string) (err error) {
-		for _, err = range qmailcontrol.CheckDotQmail(ctx, tree, home, user) {
-		}
-		return err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	for _, err := range []error{last(ctx, tree, "/h"), last(context.Background(), tree, "/none"), last(context.Background(), tree, "/h/.qmail")} {
-		if !errors.Is(err, qmailkit.ErrIncomplete) {
-			t.Errorf("error %v", err)
-		}
-	}
-}
-
 // The environment, where the golden cases have plain senders only.
 func TestDotQmailEnviron(t *testing.T) {
 	tree := treeOf(t, system(t, map[string]string{"h/.qmail-default": "|x\n"}))
@@ -422,148 +391,3 @@ func TestDotQmailEnviron(t *testing.T) {
 		}
 	}
 }
-
-// FuzzDotQmail: what was read is written again, each line is read as it would
-// be alone, and a line that is made says what it was made of.
-func FuzzDotQmail(f *testing.F) {
-	seeds := 0
-	for _, c := range dotCases(f) {
-		for _, file := range c.Files {
-			f.Add([]byte(file.Content), uint8(seeds), string(file.File))
-			seeds++
-		}
-	}
-	if seeds < 50 {
-		f.Fatalf("%d seeds", seeds)
-	}
-	f.Fuzz(func(t *testing.T, text []byte, kind uint8, arg string) {
-		q, err := qmailcontrol.ParseDotQmail(bytes.NewReader(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var out bytes.Buffer
-		if n, err := q.WriteTo(&out); err != nil || n != int64(len(text)) || !bytes.Equal(out.Bytes(), text) {
-			t.Fatalf("%q became %q", text, out.Bytes())
-		}
-		lines := 0
-		for d := range q.Lines() {
-			lines++
-			if line := q.Text(d.Line); d.Line != lines || !bytes.HasPrefix(text[d.Offset:], []byte(line)) || len(d.Arg) > len(line) {
-				t.Fatalf("%+v of %q", d, line)
-			}
-			alone := dot(t, d.Text()+"\n")
-			for e := range alone.Lines() {
-				if e.Kind != d.Kind || e.Arg != d.Arg {
-					t.Fatalf("%+v became %+v", d, e)
-				}
-			}
-		}
-		if lines != q.Len() {
-			t.Fatalf("%d of %d lines", lines, q.Len())
-		}
-		for _, p := range q.Check() {
-			if p.Err == nil || p.Line > lines {
-				t.Fatalf("%+v", p)
-			}
-		}
-		k := qmailcontrol.DotKind(kind % 9)
-		if q.Add(k, arg) != nil {
-			return
-		}
-		var last qmailcontrol.DotLine
-		for last = range dot(t, string(q.Bytes())).Lines() {
-		}
-		if last.Kind != k || last.Arg != arg {
-			t.Errorf("%s %q became %+v", k, arg, last)
-		}
-	})
-}
-
-// slowNames is the search written down as the manual says it.
-func slowNames(ext string) (names []string) {
-	safe := []byte(ext)
-	for i, c := range safe {
-		switch {
-		case 'A' <= c && c <= 'Z':
-			safe[i] += 32
-		case c == '.':
-			safe[i] = ':'
-		}
-	}
-	words := strings.SplitAfter(string(safe), "-")
-	names = []string{".qmail-" + string(safe)}
-	for n := len(words) - 1; n >= 0; n-- {
-		names = append(names, ".qmail-"+strings.Join(words[:n], "")+"default")
-	}
-	return names
-}
-
-// FuzzDotNames compares the search with a slow one, in names and in files.
-func FuzzDotNames(f *testing.F) {
-	seeds := 0
-	for _, c := range dotCases(f) {
-		for _, r := range c.Runs {
-			f.Add(string(r.Ext), uint8(seeds))
-			seeds++
-		}
-	}
-	if seeds < 100 {
-		f.Fatalf("%d seeds", seeds)
-	}
-	f.Fuzz(func(t *testing.T, ext string, there uint8) {
-		if len(ext) > 200 || strings.Contains(ext, "\x00") {
-			return
-		}
-		var got []string
-		for n := range qmailcontrol.DotNames("-", ext) {
-			got = append(got, n.Name)
-			safe := strings.TrimSuffix(n.Name, "default")
-			if n.IsDefault && (!strings.HasSuffix(ext, n.Default) || len(safe)+len(n.Default) != len(".qmail-")+len(ext)) {
-				t.Errorf("%q: %+v", ext, n)
-			}
-		}
-		want := slowNames(ext)
-		if !slices.Equal(got, want) {
-			t.Fatalf("%q: %q, want %q", ext, got, want)
-		}
-		pick := want[int(there)%len(want)]
-		tree := oneFile{name: pick}
-		l := qmailcontrol.LocalDelivery{Home: "/", Dash: "-", Ext: ext}
-		p, err := l.Plan(context.Background(), tree)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// A name with a slash is a file in a directory, which is not there.
-		if found := !strings.Contains(pick, "/"); found && (p.Name.Name != pick || p.Refused != nil) || !found && p.Name.Name != "" {
-			t.Errorf("%q with %q: %+v", ext, pick, p)
-		}
-	})
-}
-
-// oneFile is a tree with one file in it.
-type oneFile struct{ name string }
-
-func (o oneFile) Lstat(name string) (qmailkit.FileInfo, error) {
-	switch name {
-	case ".":
-		return qmailkit.FileInfo{Mode: fs.ModeDir | 0o755}, nil
-	case o.name:
-		return qmailkit.FileInfo{Mode: 0o644}, nil
-	}
-	return qmailkit.FileInfo{}, fs.ErrNotExist
-}
-
-func (o oneFile) ReadDir(context.Context, string) iter.Seq2[qmailkit.DirEntry, error] {
-	return func(func(qmailkit.DirEntry, error) bool) {}
-}
-
-func (o oneFile) Readlink(string) (string, error) { return "", fs.ErrInvalid }
-
-func (o oneFile) Open(string) (qmailkit.File, error) {
-	return &text{strings.NewReader("./x\n")}, nil
-}
-
-type text struct{ *strings.Reader }
-
-func (text) Close() error               { return nil }
-func (text) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }

@@ -21,12 +21,13 @@ import (
 
 // pw2u is the command line of that kind.
 type pw2u struct {
-	rule  string
-	sep   string
-	users string
-	homes string
-	text  bool
-	p     users.PW2U
+	rule           string
+	sep            string
+	users          string
+	homes          string
+	text           bool
+	owned, ignored bool // -o, -H
+	p              users.PW2U
 }
 
 func pw2uKind() *cli.Command {
@@ -40,7 +41,8 @@ code is 1.
 
 The homes of the accounts count as their own, except /nonexistent and homes that
 several users share; -homes looks at the directories themselves. What is called
--o, -h and -H there is -home owned, exists and ignored here.`,
+-o, -h and -H there is -home owned, exists and ignored here; -o and -H do as
+well.`,
 		Setup: func(fs *flag.FlagSet) cli.Action {
 			c := &pw2u{}
 			fs.StringVar(&c.rule, "home", "owned", "leave out users whose home is not their own, stop at missing ones (exists), or do not look (ignored): `RULE`")
@@ -50,6 +52,8 @@ several users share; -homes looks at the directories themselves. What is called
 			fs.BoolVar(&c.p.Slash, "/", false, "extensions are in .qmail-/ext")
 			fs.StringVar(&c.sep, "c", "-", "the `CHARACTER` that parts a user from an extension")
 			fs.BoolVar(&c.p.NoBreak, "C", false, "no extensions")
+			fs.BoolVar(&c.owned, "o", false, "the same as -home owned")
+			fs.BoolVar(&c.ignored, "H", false, "the same as -home ignored")
 			fs.BoolVar(&c.text, "text", false, "print the text")
 			return printing(c.run)
 		},
@@ -57,6 +61,12 @@ several users share; -homes looks at the directories themselves. What is called
 }
 
 func (c *pw2u) run(ctx context.Context, out *lines, args []string) error {
+	if c.owned {
+		c.rule = "owned"
+	}
+	if c.ignored {
+		c.rule = "ignored"
+	}
 	switch c.rule {
 	case "owned":
 	case "exists":
