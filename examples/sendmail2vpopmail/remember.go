@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/state"
+	"github.com/qmailkit/qmailkit/maildir"
 	"github.com/qmailkit/qmailkit/vpopmail"
 )
 
@@ -118,8 +120,46 @@ func (g *migration) userRecord(r vpopmail.UserResult) ([]state.Record, error) {
 	if had && old.User != nil && *old.User.user() == r.User && old.Made == made {
 		return nil, nil
 	}
-	rec, err := remember(key, record{Domain: g.domain, User: store(r.User), Made: made})
+	rec, err := remember(key, record{Domain: g.domain, User: store(r.User), Made: made, Subscribed: old.Subscribed})
 	return []state.Record{rec}, err
+}
+
+// subscribe subscribes what was not subscribed before.
+func (g *migration) subscribe(d *maildir.Dir, a *account) error {
+	var old record
+	if _, err := g.t.records.Load(userKey(g.domain, a.Name), &old); err != nil {
+		return err
+	}
+	fresh := slices.DeleteFunc(slices.Clone(a.subs), func(s string) bool { return slices.Contains(old.Subscribed, hex.EncodeToString([]byte(s))) })
+	if len(fresh) == 0 {
+		return nil
+	}
+	err := d.Subscribe(fresh)
+	a.added = err == nil
+	return err
+}
+
+// rememberSubscribed notes what was subscribed, in hexadecimal: names are
+// bytes.
+func (g *migration) rememberSubscribed() error {
+	list := map[string]record{}
+	for _, a := range g.accounts {
+		if !a.added {
+			continue
+		}
+		var r record
+		key := userKey(g.domain, a.Name)
+		if _, err := g.t.records.Load(key, &r); err != nil {
+			return err
+		}
+		for _, s := range a.subs {
+			if h := hex.EncodeToString([]byte(s)); !slices.Contains(r.Subscribed, h) {
+				r.Subscribed = append(r.Subscribed, h)
+			}
+		}
+		list[key] = r
+	}
+	return g.rememberAll(list)
 }
 
 // announced says whether an account is the one that an intent spoke of.

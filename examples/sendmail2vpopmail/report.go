@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/qmailkit/qmailkit"
@@ -111,7 +112,7 @@ func (g *migration) report(started time.Time, err error) *report.Report {
 		if ok {
 			row.State = userState(u.Outcome)
 			row.HashUnchanged = report.No
-			if u.User.Hash == a.PasswordField() {
+			if u.User.Hash == a.PasswordField() && !slices.Contains(u.Kept, "password") {
 				row.HashUnchanged = report.Yes
 			}
 			if u.Err != nil {

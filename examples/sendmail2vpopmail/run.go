@@ -179,7 +179,7 @@ func (g *migration) copyMail(ctx context.Context) (err error) {
 	p.Expect(boxes, 0, total)
 	g.c.commit.Now = g.c.now
 	com := maildir.NewCommitter(&g.c.commit)
-	defer func() { err = errors.Join(err, com.Close()) }()
+	defer func() { err = errors.Join(err, com.Close(), g.rememberSubscribed()) }()
 	for _, a := range g.accounts {
 		u, ok := g.users[a.Name]
 		if !ok || u.User.Dir == "" {
@@ -244,7 +244,7 @@ func (g *migration) unusable(u vpopmail.User, err error) error {
 
 // finish completes a Maildir when all of its messages are in their places.
 func (g *migration) finish(ctx context.Context, d *maildir.Dir, a *account, u vpopmail.User, results []*mailcopy.Result) error {
-	if err := d.Subscribe(a.subs); err != nil {
+	if err := g.subscribe(d, a); err != nil {
 		if err := g.unusable(u, err); err != nil {
 			return err
 		}

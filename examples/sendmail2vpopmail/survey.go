@@ -43,6 +43,7 @@ type account struct {
 	boxes []mailcopy.Box
 	sizes []int64
 	subs  []string // directory names of folders
+	added bool     // subs were subscribed
 	// readable is false where the search for its mail ended early.
 	readable bool
 }

@@ -41,6 +41,9 @@ type record struct {
 	// Hash as its password; an empty Hash is any.
 	Intent bool   `json:"intent,omitempty"`
 	Hash   []byte `json:"hash,omitempty"`
+	// Subscribed are the folders of an account that run has subscribed; one
+	// that its owner has unsubscribed since is not subscribed again.
+	Subscribed []string `json:"subscribed,omitempty"`
 	// Dir is a domain's directory, as text.
 	Dir []byte `json:"dir,omitempty"`
 }

@@ -134,7 +134,7 @@ func (p *proof) hash(a *account, u vpopmail.User, row *report.Account) error {
 	if err != nil {
 		return err
 	}
-	if base != nil && base.Hash == a.PasswordField() {
+	if base != nil && base.Hash != u.Hash {
 		p.v.HashesUnchanged++
 		row.State, row.Why = report.Kept, "its password was changed on the new host since"
 		return nil
