@@ -209,6 +209,7 @@ func TestCompleteOddities(t *testing.T) {
 		`a\"b`:                         `a\"b@me.example`,
 		"caf\xe9@x.y":                  "\"caf\xe9\"@x.y",
 		"j@+":                          "j@.me.example",
+		"a\\":                          "\"a\\\n\"@me.example",
 		`"joe+"`:                       `"joe+"@me.example`,
 		"<joe@a.b.>, (nested (c)) x@y": "<joe@a.b>, x@y.me.example (nested c)",
 	} {

@@ -64,7 +64,8 @@ func (c *Config) Inject(opts *InjectOptions) (*Injecting, error) {
 // lines it does nothing else. The recipients are in their order, as an envelope
 // has them. An error wraps ErrHeader.
 func (j *Injecting) Complete(field string) (text string, recips []string, err error) {
-	in, err := parseTokens(field)
+	// The newline is part of the field: a backslash in front quotes it.
+	in, err := parseTokens(strings.TrimSuffix(field, "\n") + "\n")
 	if err != nil {
 		return "", nil, err
 	}
