@@ -45,7 +45,7 @@ func homeProblems(h *dotHome) []qmailkit.Problem {
 	if mode&fs.ModeSticky != 0 {
 		p.file("home-sticky", qmailkit.Error, "chmod -t", "the home directory is sticky, so qmail defers all its mail")
 	}
-	if h.who != nil && h.info.UID != h.who.UID && h.info.UID != 0 {
+	if !h.owns(h.info) && h.info.UID != 0 {
 		p.file("home-owner", qmailkit.Warning, "", "the home directory belongs to user %d instead of %d; qmail-local does not look", h.info.UID, h.who.UID)
 	}
 	return p.list
@@ -64,7 +64,7 @@ func dotProblems(name string, q *DotQmail, h *dotHome, f found) []qmailkit.Probl
 	if !h.may(f.info, 4) {
 		p.file("unreadable", qmailkit.Error, "", "user %d may not read the file, so qmail defers its mail", h.who.UID)
 	}
-	if h.who != nil && f.info.UID != h.who.UID && f.info.UID != 0 {
+	if !h.owns(f.info) && f.info.UID != 0 {
 		p.file("owner", qmailkit.Warning, "", "the file belongs to user %d instead of %d; qmail-local does not look", f.info.UID, h.who.UID)
 	}
 	if f.link {

@@ -31,12 +31,18 @@ func (h *dotHome) may(fi qmailkit.FileInfo, want fs.FileMode) bool {
 	switch {
 	case h.who == nil || h.who.UID == 0:
 		return true
-	case fi.UID == h.who.UID:
+	case h.owns(fi):
 		want <<= 6
 	case fi.GID == h.who.GID:
 		want <<= 3
 	}
 	return fi.Mode&want == want
+}
+
+// owns says whether a file is the user's. Whoever is not root has no files of
+// others in a copy of a host, so that files of one's own count as the user's.
+func (h *dotHome) owns(fi qmailkit.FileInfo) bool {
+	return h.who == nil || fi.UID == h.who.UID || fi.UID != 0 && fi.UID == os.Geteuid()
 }
 
 // trusted says whether links in a directory were made by the administrator.
@@ -79,7 +85,9 @@ func (h *dotHome) walk(start, name string) (found, error) {
 		if !f.info.Mode.IsDir() || len(part) > maxDotName {
 			return f, fs.ErrNotExist
 		}
-		if !h.may(f.info, 1) {
+		// Every host lets everybody into its top; a copy may stand in a closed
+		// directory.
+		if len(done) > 0 && !h.may(f.info, 1) {
 			return f, errAccess
 		}
 		if part == ".." {

@@ -21,7 +21,8 @@ type LocalDelivery struct {
 	// "./Mailbox".
 	DefaultDelivery string
 	// Who is the user and group as which qmail-local runs; it has no other
-	// group. Nil takes it for somebody who may read everything, and follows
+	// group. Where this program is not root, its own files count as those of
+	// the user, because a copy of a host has lost the owners. Nil takes it for somebody who may read everything, and follows
 	// links that users can have made nowhere.
 	Who *Owner
 }
