@@ -13,9 +13,13 @@ import (
 )
 
 // accountFile names the files that stand in an account's directory without
-// being anybody's data.
+// being anybody's data, and what a killed run has left of them.
 func accountFile(path string) bool {
 	base := path[strings.LastIndexByte(path, '/')+1:]
+	if temp, ok := strings.CutPrefix(base, "."); ok {
+		base = strings.TrimSuffix(strings.TrimSuffix(temp, ".qmailkit"), ".seed")
+		base = strings.TrimPrefix(base, ".") // the temporary file of a temporary file
+	}
 	return path == "lastauth" || strings.HasPrefix(path, "Maildir/") && slices.Contains([]string{
 		maildir.JournalName, maildir.QuotaName, maildir.KeywordsName, maildir.UIDListName,
 		maildir.CourierSubscribed, maildir.DovecotSubscribed, "maildirfolder",
@@ -24,7 +28,7 @@ func accountFile(path string) bool {
 
 // domainFile does the same for a domain's.
 func domainFile(path string) bool {
-	return slices.Contains([]string{
+	return strings.HasPrefix(path, ".qmailkit") && !strings.Contains(path, "/") || slices.Contains([]string{
 		"vpasswd", "vpasswd.cdb", ".vpasswd.lock", ".dir-control", ".dir_control_free", ".qmail-default",
 	}, path)
 }

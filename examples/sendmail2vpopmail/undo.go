@@ -222,6 +222,9 @@ var errNotOurs = errors.New("it holds mail that did not come by run, or that its
 // judge says whether an account is as run left it, now that the messages that
 // run brought are gone.
 func (u *undoing) judge(ctx context.Context, user *vpopmail.User) error {
+	if u.stay[user.Name] != nil {
+		return nil
+	}
 	now, err := u.t.store.User(ctx, user.Name+"@"+u.domain)
 	switch {
 	case errors.Is(err, vpopmail.ErrNoUser), errors.Is(err, vpopmail.ErrNoDomain):
@@ -349,8 +352,9 @@ func (u *undoing) messages(ctx context.Context, user *vpopmail.User) error {
 	o := u.t.store.Owner(p.UID, p.GID)
 	com := maildir.NewCommitter(&u.c.commit)
 	im, err := com.Import(root, name, &maildir.Options{Owner: &maildir.Owner{UID: o.UID, GID: o.GID}})
-	if err != nil {
-		return errors.Join(err, com.Close())
+	if err != nil { // by what stands there, a journal that is none
+		u.stay[user.Name] = err
+		return com.Close()
 	}
 	n, err := im.TakeBack(ctx)
 	u.counts.Messages += n

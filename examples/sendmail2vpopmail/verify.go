@@ -119,6 +119,10 @@ func (p *proof) account(ctx context.Context, a *account) error {
 	}
 	defer d.Close()
 	held, err := mailcopy.Hold(ctx, d)
+	if err != nil && ctx.Err() == nil {
+		p.failure(qmailkit.Problem{Code: "verify.unreadable", Severity: qmailkit.Error, Path: u.Dir + "/Maildir", Err: err})
+		return p.boxes(ctx, a, nil, "")
+	}
 	if err != nil {
 		return err
 	}
