@@ -62,7 +62,8 @@ func (c *Config) Inject(opts *InjectOptions) (*Injecting, error) {
 // Complete completes the addresses in the body of a header field such as To.
 // The text comes on one line, quoted as qmail-inject does it; where it folds
 // lines it does nothing else. The recipients are in their order, as an envelope
-// has them. An error wraps ErrHeader.
+// has them. An error wraps ErrHeader: qmail-inject leaves such a To, Cc or Bcc
+// as it stands, and sends nothing if it is a From, Sender or Reply-To.
 func (j *Injecting) Complete(field string) (text string, recips []string, err error) {
 	// The newline is part of the field: a backslash in front quotes it.
 	in, err := parseTokens(strings.TrimSuffix(field, "\n") + "\n")
