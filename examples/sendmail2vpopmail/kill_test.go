@@ -341,3 +341,34 @@ func TestTwoAtOnce(t *testing.T) {
 	first.Wait()
 	s.move(0, "run")
 }
+
+// Undo after a kill at any moment of the making of the accounts.
+func TestUndoAfterKill(t *testing.T) {
+	var users []string
+	for i := range 130 { // some in hash directories
+		users = append(users, fmt.Sprintf("user%03d", i))
+	}
+	s := ownSite(t, users...)
+	started := time.Now()
+	s.finish(0, "run")
+	took := time.Since(started)
+	rng := seeded(t)
+	for range kills(t) {
+		s.renew()
+		cmd := s.program("run")
+		s.check(cmd.Start())
+		after := time.Duration(rng.Int64N(int64(took)))
+		time.Sleep(after)
+		s.check(cmd.Process.Kill())
+		cmd.Wait()
+		t.Logf("killed after %v of %v", after, took)
+		s.finish(0, "undo")
+		undone(s)
+		if text, err := os.ReadFile(s.path("new/vpopmail/domains/.dir-control")); err == nil && !strings.HasPrefix(string(text), "0\n") {
+			t.Errorf("the domains are counted as\n%s", text)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}

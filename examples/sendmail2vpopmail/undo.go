@@ -82,6 +82,9 @@ func (u *undoing) load(ctx context.Context) (bool, error) {
 		}
 	}
 	found, err := u.t.records.Load(domainKey(u.domain), &u.made)
+	if err == nil && found && !u.c.dryRun {
+		err = u.complete(ctx)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -110,6 +113,22 @@ func (u *undoing) load(ctx context.Context) (bool, error) {
 		}
 	}
 	return found, nil
+}
+
+// complete ends what a killed run had begun with the domain and its accounts,
+// so that all of it stands in vpopmail's own files.
+func (u *undoing) complete(ctx context.Context) error {
+	_, err := u.t.store.Domain(ctx, u.domain)
+	if u.made.Intent && errors.Is(err, vpopmail.ErrNoDomain) {
+		_, err = u.t.store.PrepareDomain(ctx, vpopmail.DomainSpec{Name: u.domain})
+	}
+	if err == nil {
+		_, err = u.t.store.RemoveUsers(ctx, u.domain, nil)
+	}
+	if errors.Is(err, vpopmail.ErrNoDomain) {
+		return nil
+	}
+	return err
 }
 
 // selected says whether the command line's patterns take an account.
