@@ -34,6 +34,7 @@ type ControlsError struct {
 	Err     error // wraps fs.ErrNotExist where the program needs a file that is missing
 }
 
+// Error puts program and file before the cause.
 func (e *ControlsError) Error() string {
 	return fmt.Sprintf("%s: %v: %s: %v", e.Program, ErrControls, e.File, e.Err)
 }
