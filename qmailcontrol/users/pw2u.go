@@ -91,7 +91,9 @@ func (e *PW2UError) Fatal() string { return "qmail-pw2u: fatal: " + e.report }
 // append without one at its end makes a file that NewU refuses or cuts short.
 // Memory: a line, and the entries of all users if there are subusers.
 func (p PW2U) WriteAssign(w io.Writer, passwd io.Reader) error {
-	run := pw2u{PW2U: p, out: bufio.NewWriterSize(w, outSize)}
+	// A buffer of its own, even over another one: what is in it when qmail-pw2u
+	// stops is lost.
+	run := pw2u{PW2U: p, out: bufio.NewWriterSize(struct{ io.Writer }{w}, outSize)}
 	if run.Break == 0 {
 		run.Break = '-'
 	}

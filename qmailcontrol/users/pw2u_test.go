@@ -1,6 +1,7 @@
 package users_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -106,6 +107,20 @@ func TestPW2UGolden(t *testing.T) {
 				t.Errorf("exit code %s, want %s", rc, want)
 			}
 		})
+	}
+}
+
+// What qmail-pw2u has in its buffer when it stops is not written, whatever
+// stands behind it.
+func TestPW2UBuffer(t *testing.T) {
+	var out bytes.Buffer
+	w := bufio.NewWriterSize(&out, 1<<16)
+	p := users.PW2U{Subusers: strings.NewReader("help:alias:desk:\nx:nobody:x:\n")}
+	if err := p.WriteAssign(w, strings.NewReader("alias:x:7:8::/a:\n")); !errors.Is(err, users.ErrSubuser) {
+		t.Fatal(err)
+	}
+	if err := w.Flush(); err != nil || strings.Contains(out.String(), "help") || strings.Count(out.String(), "\n") != 3 {
+		t.Errorf("%q, %v", out.String(), err)
 	}
 }
 
