@@ -299,6 +299,46 @@ func TestSyncFailure(t *testing.T) {
 	}
 }
 
+// A large message is read only once where nothing was imported before, and
+// what was read is what is delivered. If that fails it is as if it had not been.
+func TestLargeAhead(t *testing.T) {
+	dir := fastDir(t)
+	reads := 0
+	large := func(fail bool) *Message {
+		m := &Message{Source: "a", Size: 1 << 20}
+		m.Body = func() io.Reader {
+			reads++
+			r := io.Reader(strings.NewReader(fmt.Sprintf("Subject: %d\n\n%s", reads, strings.Repeat("large\n", 100<<10))))
+			if fail {
+				r = io.MultiReader(r, iotest.ErrReader(syscall.EIO))
+			}
+			return r
+		}
+		return m
+	}
+	res, err := runResults(t, dir, []*Message{large(true), large(false), msg("a", "small\n", 0)}, nil, nil)
+	if err != nil || reads != 2 || res[0].Outcome != Failed || res[1].Outcome != Delivered || res[2].Outcome != Delivered {
+		t.Fatalf("%d reads, %+v, %v", reads, res, err)
+	}
+	d, err := Open(filepath.Join(dir, "M"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	f, err := d.OpenMessage(res[1].Entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c, n, err := ContentOf(f)
+	if size, ok := res[1].Entry.Name.Size(); err != nil || !ok || size != n || res[1].Size != n || MakeID(c, "a", 0) != res[1].ID {
+		t.Errorf("%d bytes, %+v, %v", n, res[1], err)
+	}
+	if s := snapshot(t, dir); strings.Contains(s, "tmp/") {
+		t.Errorf("left in tmp: %s", s)
+	}
+}
+
 // TestSourceTrouble fails one message's reading; the others go on, and a rerun
 // brings it.
 func TestSourceTrouble(t *testing.T) {
@@ -335,12 +375,17 @@ func TestSourceTrouble(t *testing.T) {
 		if strings.HasPrefix(name, "small") {
 			bad.Size = 100
 		}
+		// Where something was imported before, a large message is read twice:
+		// once to see whether it came already.
+		if n, err := runImport(t, dir, []*Message{msg("b", "zero\n", 0)}, nil); err != nil || n[Delivered] != 1 {
+			t.Fatal(n, err)
+		}
 		msgs := []*Message{msg("a", "one\n", 0), bad, msg("a", "two\n", 0)}
 		res, err := runResults(t, dir, msgs, nil, nil)
 		if err != nil || res[0].Outcome != Delivered || res[1].Outcome != Failed || res[1].Err == nil || res[2].Outcome != Delivered {
 			t.Errorf("%s: %+v, %v", name, res, err)
 		}
-		if s := snapshot(t, dir); strings.Contains(s, "/tmp/") || strings.Count(s, "R") > 4 {
+		if s := snapshot(t, dir); strings.Contains(s, "/tmp/") || strings.Count(s, "R") > 5 {
 			t.Errorf("%s: %s", name, s)
 		}
 		msgs[1] = msg("a", large, 0)

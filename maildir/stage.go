@@ -2,9 +2,11 @@ package maildir
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"time"
@@ -14,8 +16,9 @@ import (
 
 // A writer stages messages.
 type writer struct {
-	hash *contentHash
-	buf  bytes.Buffer
+	hash  *contentHash
+	buf   bytes.Buffer
+	quick maphash.Hash // tells whether a message read twice was the same
 }
 
 // A sourceError is trouble with one message, not with the Maildir.
@@ -34,21 +37,46 @@ func (w *writer) stage(c *Committer, t *task) {
 		close(t.next)
 		return
 	}
-	content, size, inline, err := w.read(t.m)
+	var content Content
+	var err error
+	inline, staged := false, ""
+	if t.m.Size > inlineSize && t.unheard() && c.err() == nil {
+		staged, content, err = w.ahead(c, t)
+	} else {
+		content, inline, err = w.read(t)
+	}
+	occurrence := t.count(content, err)
+	if err == nil {
+		t.result.ID = MakeID(content, t.m.Source, occurrence)
+		err = w.decide(c, t, inline, staged)
+	}
+	if staged != "" && t.act != actLink {
+		t.f.tmp.Remove(staged) // it was not needed after all
+	}
+	if err != nil {
+		t.result.Outcome, t.result.Err = Failed, err
+		// What ails the Maildir, and not just this message, ends the import.
+		if src := (*sourceError)(nil); !errors.As(err, &src) && !planted(err) {
+			c.fatal(err)
+		}
+	}
+}
+
+// count waits until the message before this one is counted, and gives the
+// number of this one among its equals.
+func (t *task) count(content Content, err error) (occurrence uint32) {
 	<-t.turn
-	var occurrence uint32
 	if err == nil {
 		key := binary.LittleEndian.Uint64(content[:8])
 		occurrence = t.src.seen[key]
 		t.src.seen[key]++
 	}
 	close(t.next)
-	if err != nil {
-		t.result.Err = err
-		return
-	}
-	t.result.ID = MakeID(content, t.m.Source, occurrence)
-	t.result.Size = size
+	return occurrence
+}
+
+// decide says what is done with a message, now that its ID is known.
+func (w *writer) decide(c *Committer, t *task, inline bool, staged string) error {
 	letters, lost, err := t.f.letters(t.m.Keywords)
 	t.result.KeywordsLost = lost
 	flags := t.m.Flags | letters
@@ -61,23 +89,20 @@ func (w *writer) stage(c *Committer, t *task) {
 	}
 	switch {
 	case err != nil:
+		return err
 	case c.err() != nil:
-		err = c.err()
+		return c.err()
 	case known != nil:
-		err = t.again(known, flags)
+		return t.again(known, flags)
 	case named:
 		// What the reader did to it since is not known. That it was delivered
 		// as the source wants it now is the guess that changes nothing.
 		t.result.Outcome, t.act, t.name = Present, actRecord, t.wish(name, flags)
-	default:
-		err = w.write(c, t, flags, content, inline)
+		return nil
+	case staged != "":
+		return t.rename(c, staged, flags)
 	}
-	if err != nil {
-		t.result.Outcome, t.result.Err = Failed, err
-		if src := (*sourceError)(nil); !errors.As(err, &src) && !planted(err) {
-			c.fatal(err)
-		}
-	}
+	return w.write(c, t, flags, inline)
 }
 
 // wish is the name that the message should have where it goes.
@@ -89,21 +114,27 @@ func (t *task) wish(n Name, flags Flags) Name {
 }
 
 // read takes the digest of a message, and keeps a small one in the buffer.
-func (w *writer) read(m *Message) (content Content, size int64, inline bool, err error) {
+func (w *writer) read(t *task) (content Content, inline bool, err error) {
+	m := t.m
 	w.hash.reset()
 	if m.Size <= inlineSize {
 		w.buf.Reset()
 		_, err := w.buf.ReadFrom(io.LimitReader(m.Body(), inlineSize+1))
 		if err != nil {
-			return Content{}, 0, false, err
+			return Content{}, false, &sourceError{err}
 		}
 		if w.buf.Len() <= inlineSize {
 			w.hash.Write(w.buf.Bytes())
-			return w.hash.sum(), int64(w.buf.Len()), true, nil
+			t.result.Size = int64(w.buf.Len())
+			return w.hash.sum(), true, nil
 		}
 	}
-	size, err = copyTo(w.hash, m.Body())
-	return w.hash.sum(), size, false, err
+	w.quick.Reset()
+	t.result.Size, err = copyTo(io.MultiWriter(w.hash, &w.quick), m.Body())
+	if err != nil {
+		err = &sourceError{err}
+	}
+	return w.hash.sum(), false, err
 }
 
 // copyTo copies a large message through a buffer of its own.
@@ -154,18 +185,41 @@ func (t *task) again(k *known, flags Flags) error {
 
 // write makes the file under tmp/, whole and with its times, but not yet
 // synced.
-func (w *writer) write(c *Committer, t *task, flags Flags, content Content, inline bool) error {
-	now := c.now()
-	at := t.m.Time
-	if at.IsZero() || at.After(now) {
-		at = now
-	}
+func (w *writer) write(c *Committer, t *task, flags Flags, inline bool) error {
+	at, late := t.arrival(c)
 	base := importName(at, t.result.ID, t.result.Size)
 	name, err := ParseName(base)
 	if err != nil {
 		return err
 	}
-	name = t.wish(name, flags)
+	f, err := t.create(base)
+	if err != nil {
+		return err
+	}
+	if inline {
+		_, err = f.Write(w.buf.Bytes())
+	} else {
+		err = w.copy(f, t)
+	}
+	if err := t.finish(c, f, at, late, err); err != nil {
+		return err
+	}
+	t.act, t.name = actLink, t.wish(name, flags)
+	return nil
+}
+
+// arrival is the time that the message gets; late says that it is not just the
+// present.
+func (t *task) arrival(c *Committer) (at time.Time, late bool) {
+	now := c.now()
+	if at = t.m.Time; at.IsZero() || at.After(now) {
+		return now, false
+	}
+	return at, true
+}
+
+// create makes a file in tmp/.
+func (t *task) create(base string) (*safefs.File, error) {
 	f, err := t.f.tmp.Create(base, t.f.opts.FileMode, t.f.opts.owner())
 	if errors.Is(err, fs.ErrExist) {
 		// Only its user can have put it there, since recovery has swept.
@@ -176,15 +230,12 @@ func (w *writer) write(c *Committer, t *task, flags Flags, content Content, inli
 	if errors.Is(err, fs.ErrExist) {
 		err = &sourceError{err}
 	}
-	if err != nil {
-		return err
-	}
-	if inline {
-		_, err = f.Write(w.buf.Bytes())
-	} else {
-		err = w.copy(f, t, content)
-	}
-	if err == nil && !at.Equal(now) {
+	return f, err
+}
+
+// finish closes a file in tmp/, or removes it if err says that it is not whole.
+func (t *task) finish(c *Committer, f *safefs.File, at time.Time, late bool, err error) error {
+	if err == nil && late {
 		err = f.SetTime(at)
 	}
 	if err == nil && c.opts.Sync == SyncEach {
@@ -195,26 +246,69 @@ func (w *writer) write(c *Committer, t *task, flags Flags, content Content, inli
 		return err
 	}
 	if err := f.Close(); err != nil {
-		t.f.tmp.Remove(base)
+		t.f.tmp.Remove(f.Name())
 		return err
 	}
-	t.act, t.name = actLink, name
 	return nil
 }
 
 // copy streams a large message, and makes sure that it is the one whose digest
 // was taken.
-func (w *writer) copy(f *safefs.File, t *task, content Content) error {
-	w.hash.reset()
+func (w *writer) copy(f *safefs.File, t *task) error {
+	want := w.quick.Sum64()
+	w.quick.Reset()
 	body := &sourceReader{r: t.m.Body()}
-	n, err := copyTo(io.MultiWriter(f, w.hash), body)
+	n, err := copyTo(io.MultiWriter(f, &w.quick), body)
 	if body.err != nil {
 		return &sourceError{body.err}
 	}
-	if err == nil && (n != t.result.Size || w.hash.sum() != content) {
+	if err == nil && (n != t.result.Size || w.quick.Sum64() != want) {
 		return &sourceError{errChanged}
 	}
 	return err
+}
+
+// unheard says that nothing was imported here before, so that a message is new
+// before its digest is known.
+func (t *task) unheard() bool { return len(t.im.j.done) == 0 }
+
+// ahead writes a large message that is most likely new under tmp/ and takes its
+// digest on the way: it is read only once. The name is that of an unfinished
+// import, which recovery sweeps away.
+func (w *writer) ahead(c *Committer, t *task) (name string, content Content, err error) {
+	var r ID
+	rand.Read(r[:]) // never fails
+	at, late := t.arrival(c)
+	name = importName(at, r, t.m.Size)
+	f, err := t.create(name)
+	if err != nil {
+		return "", Content{}, err
+	}
+	w.hash.reset()
+	body := &sourceReader{r: t.m.Body()}
+	t.result.Size, err = copyTo(io.MultiWriter(f, w.hash), body)
+	if body.err != nil {
+		err = &sourceError{body.err}
+	}
+	if err := t.finish(c, f, at, late, err); err != nil {
+		return "", Content{}, err
+	}
+	return name, w.hash.sum(), nil
+}
+
+// rename gives a file that was written ahead the name by which it is linked.
+func (t *task) rename(c *Committer, staged string, flags Flags) error {
+	at, _ := t.arrival(c)
+	base := importName(at, t.result.ID, t.result.Size)
+	name, err := ParseName(base)
+	if err != nil {
+		return err
+	}
+	if err := t.f.tmp.Rename(staged, t.f.tmp, base); err != nil {
+		return err
+	}
+	t.act, t.name = actLink, t.wish(name, flags)
+	return nil
 }
 
 // A sourceReader remembers that it was the reading that failed.
