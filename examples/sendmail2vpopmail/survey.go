@@ -166,7 +166,10 @@ func (m *move) otherDomain(d sendmail.Domain) {
 	case d.Host:
 		p.Code, p.Severity = "domain.host", qmailkit.Info
 		p.Err = fmt.Errorf("%s is the old host itself: it stays there", d.Name)
-	case m.c.noAlias || len(m.c.aliases) > 0:
+	case m.c.noAlias:
+		p.Code, p.Severity = "domain.left-out", qmailkit.Info
+		p.Err = fmt.Errorf("domain %s is left out, as asked", d.Name)
+	case len(m.c.aliases) > 0:
 		p.Code, p.Severity = "domain.not-carried", qmailkit.Error
 		p.Err = fmt.Errorf("domain %s is not carried: the command line does not name it", d.Name)
 		p.Fix = "-alias-domain " + d.Name
