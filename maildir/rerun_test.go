@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -303,12 +304,12 @@ func TestSyncFailure(t *testing.T) {
 // what was read is what is delivered. If that fails it is as if it had not been.
 func TestLargeAhead(t *testing.T) {
 	dir := fastDir(t)
-	reads := 0
+	var reads atomic.Int64
 	large := func(fail bool) *Message {
 		m := &Message{Source: "a", Size: 1 << 20}
 		m.Body = func() io.Reader {
-			reads++
-			r := io.Reader(strings.NewReader(fmt.Sprintf("Subject: %d\n\n%s", reads, strings.Repeat("large\n", 100<<10))))
+			n := reads.Add(1)
+			r := io.Reader(strings.NewReader(fmt.Sprintf("Subject: %d\n\n%s", n, strings.Repeat("large\n", 100<<10))))
 			if fail {
 				r = io.MultiReader(r, iotest.ErrReader(syscall.EIO))
 			}
@@ -317,8 +318,8 @@ func TestLargeAhead(t *testing.T) {
 		return m
 	}
 	res, err := runResults(t, dir, []*Message{large(true), large(false), msg("a", "small\n", 0)}, nil, nil)
-	if err != nil || reads != 2 || res[0].Outcome != Failed || res[1].Outcome != Delivered || res[2].Outcome != Delivered {
-		t.Fatalf("%d reads, %+v, %v", reads, res, err)
+	if err != nil || reads.Load() != 2 || res[0].Outcome != Failed || res[1].Outcome != Delivered || res[2].Outcome != Delivered {
+		t.Fatalf("%d reads, %+v, %v", reads.Load(), res, err)
 	}
 	d, err := Open(filepath.Join(dir, "M"), nil)
 	if err != nil {
