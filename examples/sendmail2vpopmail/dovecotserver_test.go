@@ -89,7 +89,7 @@ func startDovecot(s *site, domain string) *dovecot {
 		bin = "/usr/sbin/dovecot"
 	}
 	if os.Geteuid() != 0 {
-		need(t, "dovecot is started by root only")
+		t.Skip("dovecot is started by root only")
 	}
 	// The paths of its sockets must be short, and its users must get there.
 	dir, err := os.MkdirTemp("", "dc")
