@@ -216,7 +216,7 @@ func FuzzPW2U(f *testing.F) {
 	f.Fuzz(func(t *testing.T, passwd []byte, mailnames, subusers string, stop byte) {
 		names, err := qmailcontrol.Parse([]byte(mailnames))
 		if err != nil {
-			t.Skip()
+			t.Skip("not a control file:", err)
 		}
 		p := users.PW2U{Upper: true, Break: stop, NoBreak: stop == 0, Mailnames: names.Map().Lookup}
 		if !strings.Contains(subusers, "\x00") {
