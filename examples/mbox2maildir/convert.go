@@ -259,16 +259,8 @@ func (c *config) finish(ctx context.Context, d *maildir.Dir, results []*mailcopy
 	if err != nil || c.uidl == "" {
 		return err
 	}
-	byFolder := map[string][]*mailcopy.Result{}
-	for _, r := range results {
-		byFolder[r.Folder] = append(byFolder[r.Folder], r)
-	}
-	for _, rs := range byFolder {
-		if _, err := mailcopy.SeedUIDs(d, rs, c.uidl); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err = mailcopy.SeedUIDs(d, results, c.uidl)
+	return err
 }
 
 // count reads the boxes only.

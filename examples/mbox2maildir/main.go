@@ -8,12 +8,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/mailcopy"
 	"github.com/qmailkit/qmailkit/maildir"
-	"github.com/qmailkit/qmailkit/mbox"
 )
 
 func main() { cli.Main(run) }
@@ -60,34 +58,11 @@ func setup(fs *flag.FlagSet) cli.Action {
 	fs.BoolVar(&c.recursive, "r", false, "SRC is a directory of mboxes")
 	fs.BoolVar(&c.dryRun, "n", false, "only read SRC, and say what would be done")
 	fs.BoolVar(&c.json, "json", false, "print an object a line for each mbox and each problem on stdout")
-	fs.Func("format", "`auto|o|rd|cl|cl2`: how \"From \" lines in messages are hidden (default auto)", func(s string) (err error) {
-		c.copy.Format, err = mbox.ParseFormat(s)
-		return err
-	})
-	fs.Func("sync", "`each|group|none`: sync each message, groups of about 1,000, or nothing (default group)", func(s string) (err error) {
-		c.commit.Sync, err = maildir.ParseSyncPolicy(s)
-		return err
-	})
-	fs.BoolVar(&c.commit.NoSyncFS, "no-syncfs", false, "sync file by file: for network and busy file systems")
-	fs.IntVar(&c.commit.Writers, "workers", 2, "how many messages are written at once")
+	mailcopy.Flags(fs, &c.copy, &c.commit, &c.encoding, &c.uidl)
 	fs.Var(&c.owner, "owner", "`UID:GID` that owns what is made (default: who runs this)")
 	fs.StringVar(&c.sourceID, "source-id", "", "`ID` of SRC in the identity of its messages, in place of its file name below SRC")
-	fs.BoolVar(&c.copy.Strip, "strip", false, "leave the mbox layer's own headers (Status, X-UID ...) out of the messages")
-	fs.BoolFunc("utf8", "write folder names in UTF-8, as Dovecot does with :UTF-8, instead of modified UTF-7", func(string) error {
-		c.encoding = maildir.UTF8
-		return nil
-	})
-	fs.Func("uidl", "`none|x-uidl|uw`: seed dovecot-uidlist with the mbox's UIDs and, as named, its POP3 UIDLs", func(s string) (err error) {
-		c.uidl, err = mailcopy.ParseUIDLStyle(s)
-		c.copy.UIDs = c.uidl != ""
-		return err
-	})
-	fs.DurationVar(&c.copy.LockWait, "lock-wait", 30*time.Second, "how long to wait for the lock of a spool; 0 takes none")
 	return func(ctx context.Context, env *cli.Env, args []string) error {
 		c.src, c.target = args[0], args[1]
-		if c.commit.Writers < 1 || c.commit.Writers > 64 {
-			return cli.Usagef("-workers must be 1 to 64")
-		}
 		return c.run(ctx, env)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/qmailkit/qmailkit/examples/internal/mailcopy"
 	"github.com/qmailkit/qmailkit/examples/internal/report"
 	"github.com/qmailkit/qmailkit/maildir"
-	"github.com/qmailkit/qmailkit/mbox"
 	"github.com/qmailkit/qmailkit/sendmail"
 	"github.com/qmailkit/qmailkit/vpopmail"
 )
@@ -102,27 +101,7 @@ func (c *config) accountFlags(fs *flag.FlagSet) {
 
 func (c *config) mailFlags(fs *flag.FlagSet) {
 	fs.Var(&c.folders, "folders", "`NAME` in each home directory that is or holds mail folders; may be repeated (default mbox, mail, Mail)")
-	fs.Func("format", "`auto|o|rd|cl|cl2`: how \"From \" lines in messages are hidden (default auto)", func(s string) (err error) {
-		c.copy.Format, err = mbox.ParseFormat(s)
-		return err
-	})
-	fs.Func("sync", "`each|group|none`: sync each message, groups of about 1,000, or nothing (default group)", func(s string) (err error) {
-		c.commit.Sync, err = maildir.ParseSyncPolicy(s)
-		return err
-	})
-	fs.BoolVar(&c.commit.NoSyncFS, "no-syncfs", false, "sync file by file: for network and busy file systems")
-	fs.IntVar(&c.commit.Writers, "workers", 2, "how many messages are written at once")
-	fs.BoolVar(&c.copy.Strip, "strip", false, "leave the mbox layer's own headers (Status, X-UID ...) out of the messages")
-	fs.BoolFunc("utf8", "write folder names in UTF-8, as Dovecot does with :UTF-8, instead of modified UTF-7", func(string) error {
-		c.encoding = maildir.UTF8
-		return nil
-	})
-	fs.Func("uidl", "`none|x-uidl|uw`: seed dovecot-uidlist with the mbox's UIDs and, as named, its POP3 UIDLs", func(s string) (err error) {
-		c.uidl, err = mailcopy.ParseUIDLStyle(s)
-		c.copy.UIDs = c.uidl != ""
-		return err
-	})
-	fs.DurationVar(&c.copy.LockWait, "lock-wait", c.copy.LockWait, "how long to wait for the lock of a spool; 0 takes none")
+	mailcopy.Flags(fs, &c.copy, &c.commit, &c.encoding, &c.uidl)
 }
 
 func (c *config) check(needsSource bool) error {
@@ -132,8 +111,6 @@ func (c *config) check(needsSource bool) error {
 		return cli.Usagef("-source is missing: the root of the old host's file system")
 	case c.profile != "auto" && c.profile != "5.4" && c.profile != "5.6":
 		return cli.Usagef("-profile %q is none of auto, 5.4, 5.6", c.profile)
-	case c.commit.Writers < 1 || c.commit.Writers > 64:
-		return cli.Usagef("-workers must be 1 to 64")
 	case c.noAlias && len(c.aliases) > 0:
 		return cli.Usagef("-no-alias-domains and -alias-domain exclude each other")
 	}

@@ -34,14 +34,24 @@ func ParseUIDLStyle(s string) (UIDLStyle, error) {
 // mbox can say anything.
 const maxUID = 1 << 31
 
-// SeedUIDs writes the dovecot-uidlist of the folder that a box went to, from
-// the UIDs that its messages had. It does nothing where the folder has such a
-// list already, or where the mbox had no UIDs. n is the number of messages in
-// the list.
+// SeedUIDs writes the dovecot-uidlist of each folder that the boxes went to,
+// from the UIDs that their messages had. It leaves a folder alone that has such
+// a list already, or whose mboxes had no UIDs; trouble with one folder does not
+// hold up the others. n is the number of messages in the lists.
 func SeedUIDs(inbox *maildir.Dir, results []*Result, style UIDLStyle) (n int, err error) {
-	if len(results) == 0 {
-		return 0, nil
+	byFolder := map[string][]*Result{}
+	for _, r := range results {
+		byFolder[r.Folder] = append(byFolder[r.Folder], r)
 	}
+	for _, rs := range byFolder {
+		k, e := seedFolder(inbox, rs, style)
+		n += k
+		err = errors.Join(err, e)
+	}
+	return n, err
+}
+
+func seedFolder(inbox *maildir.Dir, results []*Result, style UIDLStyle) (n int, err error) {
 	list, err := uidList(inbox, results, style)
 	if err != nil || list == nil {
 		return 0, err
