@@ -18,24 +18,16 @@ import (
 // A migration is a move under way.
 type migration struct {
 	*move
-	t       *target
-	users   map[string]vpopmail.UserResult // by name
-	moved   []moved
-	domains []domainDone
-	changes []vpopmail.Change
-	owner   vpopmail.Owner
+	t     *target
+	users map[string]vpopmail.UserResult // by name
+	moved []moved
+	owner vpopmail.Owner
 }
 
 // moved is what became of an account's mail.
 type moved struct {
 	a       *account
 	results []*mailcopy.Result
-}
-
-// domainDone is what became of a domain.
-type domainDone struct {
-	name, aliasOf string
-	existing      bool
 }
 
 func doRun(ctx context.Context, c *config, env *cli.Env) error {
@@ -105,7 +97,6 @@ func (g *migration) prepare(ctx context.Context) error {
 	}
 	g.owner = res.Owner
 	g.problem(res.Problems...)
-	g.domains = append(g.domains, domainDone{name: g.domain, existing: res.Existing})
 	if res.Existing {
 		return nil
 	}
@@ -250,15 +241,9 @@ func (g *migration) finish(ctx context.Context, d *maildir.Dir, a *account, u vp
 		}
 	}
 	if g.c.uidl != "" {
-		byFolder := map[string][]*mailcopy.Result{}
-		for _, r := range results {
-			byFolder[r.Folder] = append(byFolder[r.Folder], r)
-		}
-		for _, rs := range byFolder {
-			if _, err := mailcopy.SeedUIDs(d, rs, g.c.uidl); err != nil {
-				if err := g.unusable(u, err); err != nil {
-					return err
-				}
+		if _, err := mailcopy.SeedUIDs(d, results, g.c.uidl); err != nil {
+			if err := g.unusable(u, err); err != nil {
+				return err
 			}
 		}
 	}
@@ -293,7 +278,6 @@ func (g *migration) goLive(ctx context.Context) error {
 			return err
 		}
 		list = append(list, vpopmail.Live{Name: a, AliasOf: g.domain})
-		g.domains = append(g.domains, domainDone{name: a, aliasOf: g.domain, existing: err == nil})
 	}
 	planned, err := g.t.store.PlanLive(ctx, list)
 	if err != nil {
@@ -307,6 +291,5 @@ func (g *migration) goLive(ctx context.Context) error {
 		return err
 	}
 	g.problem(res.Problems...)
-	g.changes = res.Changes
 	return g.rememberChanges(res.Changes)
 }

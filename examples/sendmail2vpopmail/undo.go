@@ -361,7 +361,7 @@ func (u *undoing) accounts(ctx context.Context, gone []vpopmail.User, whole bool
 	removed, err := u.t.store.RemoveUsers(ctx, u.domain, gone)
 	switch {
 	case errors.Is(err, vpopmail.ErrNoDomain):
-		removed = gone // with their domain
+		removed, err = gone, nil // with their domain
 	case err != nil:
 		return err
 	}
