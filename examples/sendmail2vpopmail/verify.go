@@ -100,7 +100,10 @@ func (p *proof) account(ctx context.Context, a *account) error {
 	}
 	row.State = report.There
 	row.HashUnchanged = report.Yes
-	if u.Hash == a.PasswordField() || p.ownPassword(a) {
+	if p.ownPassword(a) {
+		p.v.Hashes-- // there is nothing of the source to compare with
+		row.HashUnchanged, row.Why = report.Unknown, "its password was given for the new host"
+	} else if u.Hash == a.PasswordField() {
 		p.v.HashesUnchanged++
 	} else if err := p.hash(a, u, &row); err != nil {
 		return err
