@@ -62,6 +62,19 @@ type Profile struct {
 	// AssignBuffer is the same for users/assign and the control files.
 	AssignBuffer int
 
+	// What else configure decided. The switches of SQL modules say nothing for
+	// an installation with vpasswd files.
+	AuthLogging       bool // the last login of each user is kept (on)
+	AddressExtensions bool // NAME-EXT goes to NAME (--enable-qmail-ext)
+	LearnPasswords    bool // an empty hash becomes that of the first password tried
+	SqwebmailPass     bool // Maildir/sqwebmail-pass follows every new password
+	RoamingUsers      bool // etc/open-smtp lets relay who has logged in
+	SQLAliases        bool // table valias, not .qmail files
+	SQLLimits         bool // table limits, not .qmailadmin-limits
+	SQLLog            bool // table vlog
+	SQLAliasDomains   bool // table aliasdomains (5.6)
+	TablePerDomain    bool // --disable-many-domains
+
 	// CatchAll is what .qmail-default says for unknown users unless a domain
 	// has a catch-all: "bounce-no-mailbox" in 5.4, "delete" in 5.6.
 	CatchAll string
@@ -73,7 +86,7 @@ func DefaultProfile54() Profile {
 		Release: Release54, Home: "/home/vpopmail", DomainsDir: "domains", UID: 89, GID: 89,
 		ClearPasswords: true, Hash: HashMD5, BigDir: true, NoPassword: true,
 		MaxUser: 32, MaxDomain: 96, MaxGecos: 48, MaxHash: 128, MaxClear: 128, MaxDir: 160, MaxQuota: 20,
-		LineBuffer: 254, AssignBuffer: 298, CatchAll: "bounce-no-mailbox",
+		LineBuffer: 254, AssignBuffer: 298, CatchAll: "bounce-no-mailbox", AuthLogging: true,
 	}
 }
 
