@@ -82,7 +82,7 @@ func (s *Store) PrepareDomain(ctx context.Context, spec DomainSpec) (*DomainResu
 	if pm.Hash == "" && pm.Clear == "" && !pm.NoPassword {
 		pm.Hash = NoLogin
 	}
-	users, err := s.AddUsers(ctx, name, []NewUser{pm})
+	users, err := s.put(ctx, name, []Put{{NewUser: pm}}, true)
 	if err != nil {
 		return nil, err
 	}

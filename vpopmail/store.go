@@ -45,7 +45,19 @@ type Options struct {
 	// copy.
 	Backup func(name string, old []byte) error
 
-	// Rand is where salts come from; nil is the system's generator.
+	// OnChange is called after each change with the arguments that vpopmail's
+	// etc/onchange gets (--enable-onchange-script): a word such as "add_domain",
+	// "del_domain", "add_alias_domain", "add_user", "mod_user", "del_user",
+	// "valias_insert", "valias_remove", "valias_delete", then what changed. It
+	// is called once for an account that is added, whatever was given with it,
+	// and not for the postmaster of a new domain. vpopmail 5.4 calls its script
+	// for removals before they are done; this is always called afterwards. An
+	// error becomes that of the call, whose change is made all the same. Any
+	// bytes may stand in the arguments: quote them for a shell. nil does
+	// nothing.
+	OnChange func(ctx context.Context, argv []string) error
+
+	// Rand is where salts and random passwords come from; nil is the system's generator.
 	Rand io.Reader
 	// Salt, if not nil, makes the n characters of salt for a new hash instead.
 	Salt func(n int) string

@@ -81,16 +81,21 @@ type UsersResult struct {
 	Users    []UserResult // in the order given
 	Owner    Owner        // who got the directories
 	Problems []qmailkit.Problem
+
+	domain string // the real one
 }
 
 // AddUser adds one account to a domain, which may be an alias or pending, as
 // vadduser does. ErrUserExists, ErrUserDir and others say why not.
 func (s *Store) AddUser(ctx context.Context, domain string, n NewUser) (User, error) {
 	res, err := s.AddUsers(ctx, domain, []NewUser{n})
-	if err != nil {
+	if res == nil {
 		return User{}, err
 	}
-	return res.Users[0].User, res.Users[0].Err
+	if e := res.Users[0].Err; e != nil {
+		return User{}, e
+	}
+	return res.Users[0].User, err
 }
 
 // AddUsers adds any number of accounts with one rewrite of the domain's
@@ -102,7 +107,31 @@ func (s *Store) AddUsers(ctx context.Context, domain string, list []NewUser) (*U
 	for i := range list {
 		puts[i].NewUser = list[i]
 	}
-	return s.put(ctx, domain, puts, true)
+	res, err := s.put(ctx, domain, puts, true)
+	if err != nil {
+		return nil, err
+	}
+	return res, s.tell(ctx, res)
+}
+
+// tell calls OnChange for what a batch has done.
+func (s *Store) tell(ctx context.Context, res *UsersResult) error {
+	if s.o.OnChange == nil {
+		return nil
+	}
+	for i := range res.Users {
+		var err error
+		switch addr := res.Users[i].Name + "@" + res.domain; {
+		case res.Users[i].Outcome == Added:
+			err = s.changed(ctx, "add_user", addr, "")
+		case len(res.Users[i].Updated) > 0:
+			err = s.changed(ctx, "mod_user", addr, "")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // PutUsers brings any number of accounts of a domain to what their source says,
@@ -112,7 +141,11 @@ func (s *Store) AddUsers(ctx context.Context, domain string, list []NewUser) (*U
 // never put (no Base) is Same if it is just as wanted, else Refused with
 // ErrUserExists.
 func (s *Store) PutUsers(ctx context.Context, domain string, list []Put) (*UsersResult, error) {
-	return s.put(ctx, domain, list, false)
+	res, err := s.put(ctx, domain, list, false)
+	if err != nil {
+		return nil, err
+	}
+	return res, s.tell(ctx, res)
 }
 
 // batch is a put on its way.
@@ -183,7 +216,7 @@ type readyUser struct {
 // ready checks every account and hashes the clear passwords of those who are
 // not there yet, before the lock is taken.
 func (s *Store) ready(ctx context.Context, d *Domain, list []Put) ([]readyUser, *UsersResult, error) {
-	res := &UsersResult{Users: make([]UserResult, len(list)), Owner: s.Owner(d.UID, d.GID)}
+	res := &UsersResult{Users: make([]UserResult, len(list)), Owner: s.Owner(d.UID, d.GID), domain: d.Real}
 	out := make([]readyUser, len(list))
 	var hashing []*readyUser
 	for i := range list {
