@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/qmailkit/qmailkit"
 )
 
 // A step is one command of the real programs with every path that it changed:
@@ -32,6 +30,7 @@ type step struct {
 	Note    string
 	Group   int
 	Stdin   *struct{ Text string }
+	Env     map[string]string
 	UIDGID  []int                 `json:"uid_gid"`
 	ByHand  string                `json:"by_hand"`
 	Changed map[string]goldenFile `json:"changed"`
@@ -251,92 +250,4 @@ func goldenSalt(st *step, user string) string {
 		}
 	}
 	return ""
-}
-
-// run carries out one command of the real programs and returns the exit status
-// and standard output that they would have given.
-func (h *host) run(st *step) (rc int, stdout string, problems []qmailkit.Problem) {
-	stdout, problems, err := h.carryOut(st)
-	rc, out := ClassicStatus(st.Argv[0], err)
-	return rc, stdout + out, problems
-}
-
-// try is run for commands that fail.
-func (h *host) try(st *step) (rc int, stdout string, err error) {
-	stdout, _, err = h.carryOut(st)
-	rc, out := ClassicStatus(st.Argv[0], err)
-	return rc, stdout + out, err
-}
-
-func (h *host) carryOut(st *step) (stdout string, problems []qmailkit.Problem, err error) {
-	ctx := h.t.Context()
-	opt, args := getopt(st.Argv[1:])
-	clear := ""
-	if st.Argv[0] != "vaddaliasdomain" && len(args) > 1 {
-		clear = args[1]
-	} else if st.Stdin != nil {
-		clear, _, _ = strings.Cut(st.Stdin.Text, "\n")
-	}
-	if len(args) == 0 {
-		h.t.Fatalf("step %d: no arguments", st.N)
-	}
-	user := "postmaster"
-	if st.Argv[0] == "vadduser" {
-		user, _, _ = strings.Cut(lower(args[0]), "@")
-	}
-	if s, ok := strings.CutPrefix(st.Stdout, "Random password: "); ok {
-		clear = strings.TrimSuffix(s, "\n")
-		stdout = st.Stdout
-	}
-	h.opts.Salt = func(n int) string {
-		if salt := goldenSalt(st, user); salt != "" {
-			return salt
-		}
-		return strings.Repeat("x", n)
-	}
-	s := h.open()
-	n := NewUser{Name: user, Gecos: opt["c"], Quota: opt["q"], Clear: qmailkit.Secret(clear)}
-	if st.Argv[0] == "vadduser" && opt["e"] != "" {
-		n.Hash, n.Clear = qmailkit.Secret(opt["e"]), ""
-	}
-	if _, ok := opt["n"]; ok {
-		n.NoPassword, n.Clear = true, ""
-	}
-	switch st.Argv[0] {
-	case "vadddomain":
-		_, lazy := opt["O"]
-		var res *DomainResult
-		res, err = s.AddDomain(ctx, DomainSpec{Name: args[0], Postmaster: n, CatchAll: opt["e"], Optimize: lazy}, nil)
-		if err == nil {
-			problems = res.Problems
-		}
-	case "vaddaliasdomain":
-		_, err = s.AddAliasDomain(ctx, args[0], args[1], nil)
-	case "vadduser":
-		var domain string
-		if _, domain, err = SplitAddress(args[0]); err == nil {
-			_, err = s.AddUser(ctx, domain, n)
-		}
-	default:
-		h.t.Fatalf("step %d: %s", st.N, st.Argv[0])
-	}
-	return stdout, problems, err
-}
-
-// getopt takes the options that the steps use apart.
-func getopt(argv []string) (map[string]string, []string) {
-	opt := map[string]string{}
-	for len(argv) > 0 && strings.HasPrefix(argv[0], "-") && argv[0] != "-" {
-		a := argv[0]
-		argv = argv[1:]
-		if a == "--" {
-			break
-		}
-		if strings.Contains("qceudig", a[1:2]) && len(argv) > 0 {
-			opt[a[1:2]], argv = argv[0], argv[1:]
-		} else {
-			opt[a[1:2]] = ""
-		}
-	}
-	return opt, argv
 }

@@ -113,19 +113,19 @@ func refusedStep(t *testing.T, h *host, st *step) (dirty bool) {
 		return true
 	}
 	before := h.snapshot()
-	rc, stdout, err := h.try(st)
+	res := h.carryOut(st)
 	changed, removed := diff(before, h.snapshot())
 	if differs {
-		if !errors.Is(err, diffs.err) {
-			t.Errorf("%v, want %v (%s)", err, diffs.err, diffs.why)
+		if !errors.Is(res.err, diffs.err) {
+			t.Errorf("%v, want %v (%s)", res.err, diffs.err, diffs.why)
 		}
-	} else if want, _, _ := strings.Cut(st.Stdout, "\nvadduser: usage"); rc != st.RC || strings.TrimSpace(stdout) != strings.TrimSpace(want) {
-		t.Errorf("status %d, %q (%v); want %d, %q", rc, stdout, err, st.RC, st.Stdout)
+	} else if want, _, _ := strings.Cut(st.Stdout, "\nvadduser: usage"); res.rc != st.RC || strings.TrimSpace(res.stdout) != strings.TrimSpace(want) {
+		t.Errorf("status %d, %q (%v); want %d, %q", res.rc, res.stdout, res.err, st.RC, st.Stdout)
 	}
-	if err != nil && len(changed)+len(removed) > 0 {
+	if res.err != nil && len(changed)+len(removed) > 0 {
 		t.Errorf("refused, but changed %q, removed %q", changed, removed)
 	}
-	return err == nil
+	return res.err == nil
 }
 
 // TestTable asserts what the table in the package documentation says and the

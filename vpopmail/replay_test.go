@@ -73,13 +73,13 @@ func TestReplay(t *testing.T) {
 func replayStep(t *testing.T, h *host, st *step, onlyHome bool) {
 	t.Helper()
 	before, unknownSalt := h.snapshot(), false
-	rc, stdout, problems := h.run(st)
+	res := h.carryOut(st)
 	wantOut, _, _ := strings.Cut(st.Stdout, "\nvadduser: usage")
 	wantOut, _, _ = strings.Cut(wantOut, " (max=") // 5.6
-	if rc != st.RC || strings.TrimSuffix(stdout, "\n") != strings.TrimSuffix(wantOut, "\n") {
-		t.Errorf("status %d, %q; want %d, %q", rc, stdout, st.RC, wantOut)
+	if res.rc != st.RC || strings.TrimSuffix(res.stdout, "\n") != strings.TrimSuffix(wantOut, "\n") {
+		t.Errorf("status %d, %q; want %d, %q", res.rc, res.stdout, st.RC, wantOut)
 	}
-	notice := slices.ContainsFunc(problems, func(p qmailkit.Problem) bool { return p.Code == "control.out-of-order" })
+	notice := slices.ContainsFunc(res.problems, func(p qmailkit.Problem) bool { return p.Code == "control.out-of-order" })
 	if notice != strings.Contains(st.Stderr, "Out of order") {
 		t.Errorf("notice: %v, want %q", notice, st.Stderr)
 	}
