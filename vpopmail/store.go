@@ -67,6 +67,9 @@ type Options struct {
 	// means 50 milliseconds.
 	LockWait, LockPoll time.Duration
 
+	// Now is the clock that says how old a file is; nil is time.Now.
+	Now func() time.Time
+
 	hook    safefs.Hook // makes steps fail, in tests
 	ownRand bool        // Rand is the caller's
 }
@@ -122,6 +125,9 @@ func Open(home, qmail *os.Root, opts *Options) (*Store, error) {
 	}
 	if s.o.LockPoll <= 0 {
 		s.o.LockPoll = 50 * time.Millisecond
+	}
+	if s.o.Now == nil {
+		s.o.Now = time.Now
 	}
 	s.backend = s.o.Backend
 	if s.backend == nil {
