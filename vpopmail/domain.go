@@ -222,7 +222,7 @@ func (s *Store) editPending(ctx context.Context, edit func(top *safefs.Dir, n *p
 	if err != nil {
 		return err
 	}
-	if err := s.takeBack(top, notes); err != nil {
+	if err := s.takeBack(ctx, top, notes); err != nil {
 		return err
 	}
 	return edit(top, notes)
@@ -251,7 +251,7 @@ func (s *Store) prepare(ctx context.Context, name string, spec *DomainSpec) (*Do
 			d = live
 			return err
 		}
-		m, err := s.planDomain(name, spec)
+		m, err := s.planDomain(ctx, name, spec)
 		if err != nil {
 			return err
 		}
@@ -259,8 +259,8 @@ func (s *Store) prepare(ctx context.Context, name string, spec *DomainSpec) (*Do
 			return err
 		}
 		notes.Domains = append(notes.Domains, m.note)
-		if err := s.makeDomain(top, notes, m); err != nil {
-			return errors.Join(err, s.takeBack(top, notes))
+		if err := s.makeDomain(ctx, top, notes, m); err != nil {
+			return errors.Join(err, s.takeBack(ctx, top, notes))
 		}
 		d = m.note.domain()
 		return nil
@@ -290,12 +290,12 @@ type newDomain struct {
 	parent  string // text of the directory that holds the domain's own
 	owner   safefs.Owner
 	deflt   string // .qmail-default
-	counter string // text of the directory of .dir-control, or empty
+	counter string // text of the directory of .dir-control; empty where no file counts
 }
 
 // planDomain decides where a new domain goes and checks all that can be
 // checked before anything is made.
-func (s *Store) planDomain(name string, spec *DomainSpec) (*newDomain, error) {
+func (s *Store) planDomain(ctx context.Context, name string, spec *DomainSpec) (*newDomain, error) {
 	uid, gid, base := s.p.UID, s.p.GID, s.p.Home
 	if spec.UID != nil {
 		uid = *spec.UID
@@ -314,7 +314,7 @@ func (s *Store) planDomain(name string, spec *DomainSpec) (*newDomain, error) {
 	}
 	m := &newDomain{owner: s.owner(uid, gid), parent: s.p.domainsPath(base)}
 	m.note = pendingNote{Name: text(name), UID: uid, GID: gid}
-	sub, err := s.countDomain(m, uid, spec.OwnerHome)
+	sub, err := s.countDomain(ctx, m, uid, spec.OwnerHome)
 	if err != nil {
 		return nil, err
 	}
@@ -353,7 +353,18 @@ func (s *Store) planDomain(name string, spec *DomainSpec) (*newDomain, error) {
 
 // countDomain says in which hash directory a new domain lies: the domains of
 // one uid are counted in the home of that uid (vpopmail.c:vadddomain).
-func (s *Store) countDomain(m *newDomain, uid int, ownerHome string) (sub string, err error) {
+func (s *Store) countDomain(ctx context.Context, m *newDomain, uid int, ownerHome string) (sub string, err error) {
+	if k := s.domainKeeper(); k != nil {
+		c, err := k.DomainCounter(ctx, uid)
+		if err != nil {
+			return "", err
+		}
+		row := &counterRow{Before: c}
+		sub = c.Next()
+		row.After = c
+		m.note.Row = row
+		return sub, nil
+	}
 	m.counter = s.p.domainsPath(s.p.Home)
 	if uid != s.p.UID {
 		if ownerHome == "" {

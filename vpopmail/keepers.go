@@ -113,3 +113,18 @@ type Limits struct {
 func NoLimits() Limits {
 	return Limits{MaxAccounts: -1, MaxAliases: -1, MaxForwards: -1, MaxResponders: -1, MaxLists: -1}
 }
+
+// domainKeeper is the Backend where it keeps something of domains; nil where it
+// does not.
+func (s *Store) domainKeeper() DomainKeeper {
+	k, _ := s.backend.(DomainKeeper)
+	return k
+}
+
+// aliasDomainKeeper is the one that has the table of alias domains.
+func (s *Store) aliasDomainKeeper() DomainKeeper {
+	if !s.p.SQLAliasDomains {
+		return nil
+	}
+	return s.domainKeeper()
+}

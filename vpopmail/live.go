@@ -68,6 +68,9 @@ func (s *Store) GoLive(ctx context.Context, list []Live, hup func(context.Contex
 	if err := g.count(ctx, control); err != nil {
 		return nil, err
 	}
+	if err := g.rows(ctx); err != nil {
+		return nil, err
+	}
 	if err := g.assign(ctx); err != nil {
 		return nil, err
 	}
@@ -206,6 +209,23 @@ func (g *goLive) one(ctx context.Context, l Live) (*Domain, error) {
 		return nil, errors.Join(err, &Error{Domain: l.Name, Err: ErrDomainExists})
 	}
 	return &Domain{Name: name, Real: real.Real, UID: real.UID, GID: real.GID, Dir: real.Dir}, nil
+}
+
+// rows tells the database of alias domains, before qmail knows them.
+func (g *goLive) rows(ctx context.Context) error {
+	k := g.s.aliasDomainKeeper()
+	if k == nil {
+		return nil
+	}
+	for _, d := range g.domains {
+		if !d.Alias() {
+			continue
+		}
+		if err := k.SetAliasDomain(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // assign brings users/assign and users/cdb to the new state.

@@ -99,10 +99,18 @@ type pendingNote struct {
 	// if none did, and what it was before and after.
 	Counter text      `json:"counter,omitempty"`
 	Side    *sideFile `json:"side,omitempty"`
+	// Row is the same where a DomainKeeper counts.
+	Row *counterRow `json:"row,omitempty"`
 	// Virtual and Rcpt are how many lines equal to the domain's own stood in
 	// virtualdomains and in rcpthosts and morercpthosts before it went live.
 	Virtual int `json:"virtual,omitempty"`
 	Rcpt    int `json:"rcpt,omitempty"`
+}
+
+// A counterRow is the counter of the domains of a uid around a change.
+type counterRow struct {
+	Before DirControl `json:"before"`
+	After  DirControl `json:"after"`
 }
 
 type pendingNotes struct {

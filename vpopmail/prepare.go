@@ -13,8 +13,10 @@ import (
 )
 
 // makeDomain makes a domain's directory: first the note, durably, then the
-// directory with .qmail-default, the counter, and the note again.
-func (s *Store) makeDomain(top *safefs.Dir, notes *pendingNotes, m *newDomain) error {
+// directory with .qmail-default, the counter, what a database needs, and the
+// note again. A table that was made for a domain that is then taken back stays:
+// it may be older than the attempt.
+func (s *Store) makeDomain(ctx context.Context, top *safefs.Dir, notes *pendingNotes, m *newDomain) error {
 	if err := s.writePending(top, notes); err != nil {
 		return err
 	}
@@ -40,6 +42,14 @@ func (s *Store) makeDomain(top *safefs.Dir, notes *pendingNotes, m *newDomain) e
 	}
 	if m.counter != "" {
 		if err := s.writeCounter(&m.note, &m.note.Side.After); err != nil {
+			return err
+		}
+	}
+	if k := s.domainKeeper(); k != nil {
+		if err := k.SetDomainCounter(ctx, m.note.UID, m.note.Row.After); err != nil {
+			return err
+		}
+		if err := k.MakeDomain(ctx, m.note.domain()); err != nil {
 			return err
 		}
 	}
@@ -115,7 +125,7 @@ func (s *Store) writeCounter(n *pendingNote, to *text) error {
 
 // takeBack removes what makeDomain left of domains that did not get complete,
 // and its unfinished files.
-func (s *Store) takeBack(top *safefs.Dir, notes *pendingNotes) error {
+func (s *Store) takeBack(ctx context.Context, top *safefs.Dir, notes *pendingNotes) error {
 	for _, name := range []string{tempSide, tempPrefix + "_pending"} {
 		if _, err := top.Lstat(name); err == nil {
 			if err := ignoreMissing(top.Remove(name)); err != nil {
@@ -128,7 +138,7 @@ func (s *Store) takeBack(top *safefs.Dir, notes *pendingNotes) error {
 		if n.Made {
 			continue
 		}
-		if err := s.unmakeDomain(n); err != nil {
+		if err := s.unmakeDomain(ctx, n); err != nil {
 			return err
 		}
 		notes.Domains = slices.Delete(notes.Domains, i, i+1)
@@ -139,7 +149,16 @@ func (s *Store) takeBack(top *safefs.Dir, notes *pendingNotes) error {
 	return nil
 }
 
-func (s *Store) unmakeDomain(n *pendingNote) error {
+func (s *Store) unmakeDomain(ctx context.Context, n *pendingNote) error {
+	if k := s.domainKeeper(); k != nil && n.Row != nil {
+		c, err := k.DomainCounter(ctx, n.UID)
+		if err == nil && c == n.Row.After {
+			err = k.SetDomainCounter(ctx, n.UID, n.Row.Before)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if n.Side != nil {
 		dir, err := s.openPath(string(n.Counter))
 		if err == nil {

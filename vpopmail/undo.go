@@ -160,7 +160,7 @@ func (s *Store) ForgetDomain(ctx context.Context, name string) error {
 		return &Error{Domain: name, Err: ErrDomainExists}
 	}
 	return s.editPending(ctx, func(top *safefs.Dir, notes *pendingNotes) error {
-		if err := s.uncount(top); err != nil {
+		if err := s.uncount(ctx, top); err != nil {
 			return err
 		}
 		notes.Domains = slices.DeleteFunc(notes.Domains, func(d pendingNote) bool { return string(d.Name) == n })
@@ -169,7 +169,15 @@ func (s *Store) ForgetDomain(ctx context.Context, name string) error {
 }
 
 // uncount takes one domain off the counter of vpopmail's home.
-func (s *Store) uncount(top *safefs.Dir) error {
+func (s *Store) uncount(ctx context.Context, top *safefs.Dir) error {
+	if k := s.domainKeeper(); k != nil {
+		c, err := k.DomainCounter(ctx, s.p.UID)
+		if err != nil {
+			return err
+		}
+		c.Users -= min(c.Users, 1)
+		return k.SetDomainCounter(ctx, s.p.UID, c)
+	}
 	b, ok, err := readFile(top, ".dir-control")
 	if err != nil || !ok {
 		return err
