@@ -30,6 +30,10 @@ func renameExcl(from int, name string, to int, newname string) error {
 
 func syncfs(fd int) error { return unix.Syncfs(fd) }
 
+func mkfifoat(fd int, name string, mode uint32) error {
+	return unix.Mknodat(fd, name, unix.S_IFIFO|mode, 0)
+}
+
 // futimes is futimens(3): the call by name could be led astray by a user who
 // swaps the name.
 func futimes(fd int, t time.Time) error {
