@@ -49,6 +49,9 @@ type App struct {
 	Long     string     // more for -h, above the commands
 	Root     *Command   // runs where no subcommand is named; nil: one must be
 	Commands []*Command // in the order in which help lists them
+	// Common declares the flags that many commands have: the help on all of
+	// the program lists them once. Each command still declares its own.
+	Common func(fs *flag.FlagSet)
 }
 
 // Run is the program without its process: arguments in, exit code out. It
@@ -202,9 +205,24 @@ func (a *App) help(w io.Writer) {
 		if c.Name != "" {
 			fmt.Fprintf(w, "\n%s\n", c.Name)
 		}
-		a.body(w, c)
+		a.body(w, c, a.common())
+	}
+	if common := a.common(); common != nil {
+		fmt.Fprint(w, "\nCommon flags:\n")
+		common.SetOutput(w)
+		common.PrintDefaults()
 	}
 	fmt.Fprintf(w, "\n%s", codes)
+}
+
+// common is the set of the flags that many commands have; nil is none.
+func (a *App) common() *flag.FlagSet {
+	if a.Common == nil {
+		return nil
+	}
+	fs := flag.NewFlagSet(a.Name, flag.ContinueOnError)
+	a.Common(fs)
+	return fs
 }
 
 // helpOn says everything about one subcommand.
@@ -212,11 +230,13 @@ func (a *App) helpOn(w io.Writer, c *Command) {
 	fmt.Fprintf(w, "%s %s: %s\n\nUsage:\n  %s\n", a.Name, c.Name, c.Short, a.usage(c))
 	seen := *c
 	seen.Like = ""
-	a.body(w, &seen)
+	a.body(w, &seen, nil)
 	fmt.Fprintf(w, "\n%s", codes)
 }
 
-func (a *App) body(w io.Writer, c *Command) {
+// body is what help says of a command behind its usage. Flags that are listed
+// as common are left out.
+func (a *App) body(w io.Writer, c *Command, common *flag.FlagSet) {
 	paragraph(w, c.Long)
 	if c.Like != "" {
 		fmt.Fprintf(w, "  flags: as %s\n", c.Like)
@@ -224,8 +244,17 @@ func (a *App) body(w io.Writer, c *Command) {
 	}
 	var list strings.Builder
 	fs, _ := a.flags(c)
-	fs.SetOutput(&list)
-	fs.PrintDefaults()
+	own := flag.NewFlagSet(a.Name, flag.ContinueOnError)
+	own.SetOutput(&list)
+	fs.VisitAll(func(f *flag.Flag) {
+		if common != nil {
+			if same := common.Lookup(f.Name); same != nil && same.Usage == f.Usage {
+				return
+			}
+		}
+		own.Var(f.Value, f.Name, f.Usage)
+	})
+	own.PrintDefaults()
 	if list.Len() > 0 {
 		fmt.Fprintf(w, "\nFlags:\n%s", list.String())
 	}

@@ -147,6 +147,24 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+func TestHelpListsCommonFlagsOnce(t *testing.T) {
+	app := tool(nil)
+	app.Commands[1].Like = ""
+	app.Common = func(fs *flag.FlagSet) { fs.Bool("json", false, "print `lines` for machines on stdout") }
+	_, out, _ := run(app, "-h")
+	if n := strings.Count(out, "  -json lines\n"); n != 1 || !strings.Contains(out, "Common flags:\n  -json lines\n") {
+		t.Errorf("-json stands %d times in:\n%s", n, out)
+	}
+	// A flag of the same name that means something else is told.
+	app.Common = func(fs *flag.FlagSet) { fs.Bool("json", false, "be `brief`") }
+	if _, out, _ := run(app, "-h"); strings.Count(out, "  -json lines\n") != 3 {
+		t.Errorf("a flag with its own meaning is left out:\n%s", out)
+	}
+	if _, out, _ := run(app, "list", "-h"); !strings.Contains(out, "  -json lines\n") {
+		t.Errorf("help on list:\n%s", out)
+	}
+}
+
 func TestPrintfKeepsTerminalsSafe(t *testing.T) {
 	_, _, stderr := run(tool(func(_ context.Context, env *Env, _ []string) error {
 		env.Printf("mailbox %s\n", "a\x1b[2Jb\xff")
