@@ -366,3 +366,29 @@ func TestEntries(t *testing.T) {
 		break // and the descriptor goes back
 	}
 }
+
+func TestReadPlain(t *testing.T) {
+	d, dir := open(t, nil)
+	furnish(t, dir)
+	buf := make([]byte, 8)
+	n, fi, err := d.ReadPlain("plain", buf)
+	if err != nil || string(buf[:n]) != "text" || fi.Size != 4 || fi.Ino == 0 {
+		t.Errorf("plain: %q, %+v, %v", buf[:n], fi, err)
+	}
+	if n, fi, err = d.ReadPlain("plain", buf[:3]); err != nil || n != 3 || fi.Size != 4 {
+		t.Errorf("into 3 bytes: %d, %d, %v", n, fi.Size, err)
+	}
+	for _, name := range []string{"dir", "link", "dirlink", "abslink", "dangling", "fifo", "socket"} {
+		if _, _, err := d.ReadPlain(name, buf); !errors.Is(err, ErrNotPlain) {
+			t.Errorf("%s: %v, want ErrNotPlain", name, err)
+		}
+	}
+	for _, name := range badNames {
+		if _, _, err := d.ReadPlain(name, buf); !errors.Is(err, ErrName) {
+			t.Errorf("%q: %v, want ErrName", name, err)
+		}
+	}
+	if _, _, err := d.ReadPlain("absent", buf); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+}
