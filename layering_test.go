@@ -66,7 +66,7 @@ var modules = map[string][]string{
 var notInLibrary = []string{"log", "log/slog", "flag", "testing", "os/exec", "os/signal"}
 
 // parsers are the packages that read what others have written.
-var parsers = []string{"mbox", "maildir", "sendmail", "qmailcontrol", "qmailcontrol/users", "vpopmail", "internal/cdbfile", "internal/passhash"}
+var parsers = []string{"mbox", "maildir", "sendmail", "qmailcontrol", "qmailcontrol/users", "vpopmail", "plesk", "internal/cdbfile", "internal/passhash"}
 
 // A source is a package with all its files.
 type source struct {

@@ -1,0 +1,318 @@
+package plesk
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// kind is what a token of a dump is.
+type kind byte
+
+const (
+	tokEnd    kind = iota // end of the file
+	tokWord               // a bare word: keyword, name, number
+	tokName               // a name in backquotes
+	tokString             // a string in either quotes, unescaped
+	tokHex                // a hexadecimal or binary literal, decoded
+	tokPunct              // one byte of punctuation
+)
+
+// token is a token of a dump.
+type token struct {
+	kind kind
+	text []byte // valid until the next token
+	// cut says that the text was longer than its limit. What is kept is its
+	// beginning.
+	cut    bool
+	line   int
+	offset int64
+}
+
+func (t *token) is(c byte) bool { return t.kind == tokPunct && t.text[0] == c }
+
+// word says whether the token is this keyword, given in capitals.
+func (t *token) word(w string) bool { return t.kind == tokWord && equalFold(t.text, w) }
+
+func equalFold(b []byte, upper string) bool {
+	if len(b) != len(upper) {
+		return false
+	}
+	for i, c := range b {
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if c != upper[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// lexer takes the text of a dump apart. Comments are passed over, conditional
+// ones too: mysqldump puts nothing of a table or a row into them.
+type lexer struct {
+	r      *bufio.Reader
+	line   int
+	offset int64
+	buf    []byte
+	limit  int // of a token's text; the rest is read and dropped
+	err    error
+
+	begun, completed bool // the comments at a dump's beginning and end were seen
+}
+
+func newLexer(r io.Reader) *lexer {
+	return &lexer{r: bufio.NewReaderSize(r, 64<<10), line: 1, limit: maxValue}
+}
+
+// errOpen says that a dump ends inside of something.
+var errOpen = errors.New("the file ends in the middle")
+
+// read returns the next byte; ok is false at the end, and after an error.
+func (l *lexer) read() (c byte, ok bool) {
+	c, err := l.r.ReadByte()
+	if err != nil {
+		if !errors.Is(err, io.EOF) && l.err == nil {
+			l.err = err
+		}
+		return 0, false
+	}
+	l.offset++
+	if c == '\n' {
+		l.line++
+	}
+	return c, true
+}
+
+func (l *lexer) peek() byte {
+	b, err := l.r.Peek(1)
+	if err != nil {
+		return 0
+	}
+	return b[0]
+}
+
+func (l *lexer) atEnd() bool {
+	_, err := l.r.Peek(1)
+	return err != nil
+}
+
+// looksAt says whether s comes next.
+func (l *lexer) looksAt(s string) bool {
+	b, _ := l.r.Peek(len(s))
+	return string(b) == s
+}
+
+func (l *lexer) drop(n int) {
+	for range n {
+		l.read()
+	}
+}
+
+func (l *lexer) fail(what string) error {
+	if l.err == nil {
+		l.err = fmt.Errorf("%w of %s", errOpen, what)
+	}
+	return l.err
+}
+
+func isWord(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == '$' || c == '.' || c == '@' || c >= 0x80
+}
+
+// next returns the next token. An error is not repeated as tokEnd: it stays.
+func (l *lexer) next() (token, error) {
+	if err := l.blank(); err != nil {
+		return token{}, err
+	}
+	t := token{line: l.line, offset: l.offset}
+	c, ok := l.read()
+	if !ok {
+		return t, l.err
+	}
+	l.buf = l.buf[:0]
+	var err error
+	switch next := l.peek(); {
+	case c == '`':
+		t.kind, err = tokName, l.quoted(&t, '`', false)
+	case c == '\'' || c == '"':
+		t.kind, err = tokString, l.quoted(&t, c, true)
+	case (c == 'x' || c == 'X' || c == 'b' || c == 'B') && next == '\'':
+		t.kind, err = tokHex, l.literal(&t, c|0x20)
+	case c == '0' && (next == 'x' || next == 'b'):
+		t.kind, err = tokHex, l.literal(&t, next)
+	case isWord(c) || (c == '-' || c == '+') && next >= '0' && next <= '9':
+		t.kind = tokWord
+		l.keep(&t, c)
+		for isWord(l.peek()) {
+			c, _ = l.read()
+			l.keep(&t, c)
+			if p := l.peek(); (c == 'e' || c == 'E') && (p == '-' || p == '+') && number(l.buf[:len(l.buf)-1]) {
+				c, _ = l.read()
+				l.keep(&t, c)
+			}
+		}
+	default:
+		t.kind, l.buf = tokPunct, append(l.buf, c)
+	}
+	t.text = l.buf
+	if err == nil {
+		err = l.err
+	}
+	return t, err
+}
+
+func number(b []byte) bool {
+	for i, c := range b {
+		if (c < '0' || c > '9') && c != '.' && (i > 0 || c != '-' && c != '+') {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+func (l *lexer) keep(t *token, c byte) {
+	if len(l.buf) < l.limit {
+		l.buf = append(l.buf, c)
+	} else {
+		t.cut = true
+	}
+}
+
+// blank passes over blanks and comments.
+func (l *lexer) blank() error {
+	for {
+		switch c := l.peek(); {
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v':
+			l.drop(1)
+		case l.looksAt("-- "):
+			l.begun = l.begun || l.looksAt("-- MySQL dump") || l.looksAt("-- MariaDB dump")
+			l.completed = l.completed || l.looksAt("-- Dump completed")
+			l.restOfLine()
+		case c == '#' || l.looksAt("--\n") || l.looksAt("--\r") || l.looksAt("--\t"):
+			l.restOfLine()
+		case l.looksAt("/*"):
+			l.drop(2)
+			for !l.looksAt("*/") {
+				if _, ok := l.read(); !ok {
+					return l.fail("a comment")
+				}
+			}
+			l.drop(2)
+		default:
+			return l.err
+		}
+	}
+}
+
+func (l *lexer) restOfLine() {
+	for c, ok := l.read(); ok && c != '\n'; c, ok = l.read() {
+	}
+}
+
+// quoted reads up to the closing quote, which doubled stands for itself.
+func (l *lexer) quoted(t *token, q byte, escapes bool) error {
+	for {
+		c, ok := l.read()
+		switch {
+		case !ok:
+			return l.fail("a quoted text")
+		case c == q && l.peek() == q:
+			l.drop(1)
+		case c == q:
+			return nil
+		case c == '\\' && escapes:
+			if c, ok = l.read(); !ok {
+				return l.fail("a quoted text")
+			}
+			if c == '%' || c == '_' {
+				l.keep(t, '\\')
+			}
+			c = unescape(c)
+		}
+		l.keep(t, c)
+	}
+}
+
+// unescape is what a byte behind a backslash stands for (MariaDB's manual,
+// "String Literals").
+func unescape(c byte) byte {
+	switch c {
+	case '0':
+		return 0
+	case 'b':
+		return '\b'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	case 'Z':
+		return 0x1a
+	}
+	return c
+}
+
+// literal reads what follows 0x, x', 0b or b', of which l is before the second
+// character.
+func (l *lexer) literal(t *token, base byte) error {
+	closed := l.peek() == '\''
+	l.drop(1)
+	var bits, have uint
+	digits := 0
+	per := uint(4)
+	if base == 'b' {
+		per = 1
+	}
+	first := true
+	var pending []byte
+	for {
+		c := l.peek()
+		v, ok := digit(c, per)
+		if !ok {
+			break
+		}
+		l.drop(1)
+		digits++
+		if len(pending) < 2*l.limit {
+			pending = append(pending, v)
+		} else {
+			t.cut = true
+		}
+	}
+	if closed {
+		if c, ok := l.read(); !ok || c != '\'' {
+			return l.fail("a literal")
+		}
+	}
+	// The first byte has what does not fill a byte.
+	lead := (uint(len(pending)) * per) % 8
+	for _, v := range pending {
+		bits, have = bits<<per|uint(v), have+per
+		if have == 8 || first && have == lead {
+			l.keep(t, byte(bits))
+			bits, have, first = 0, 0, false
+		}
+	}
+	if digits == 0 && !closed {
+		l.keep(t, '0')
+	}
+	return nil
+}
+
+func digit(c byte, per uint) (v byte, ok bool) {
+	switch {
+	case c >= '0' && c <= '9':
+		v = c - '0'
+	case c >= 'a' && c <= 'f':
+		v = c - 'a' + 10
+	case c >= 'A' && c <= 'F':
+		v = c - 'A' + 10
+	default:
+		return 0, false
+	}
+	return v, v < 1<<per
+}

@@ -1,0 +1,31 @@
+-- Tables of mail in the form of Plesk 18, with invented rows.
+CREATE TABLE `domains` (`id` int(10) unsigned NOT NULL AUTO_INCREMENT, `cr_date` date DEFAULT NULL, `name` varchar(255) NOT NULL, `displayName` varchar(255) NOT NULL, `dns_zone_id` int(10) unsigned DEFAULT NULL, `status` bigint(20) unsigned NOT NULL DEFAULT 0, `htype` enum('none','vrt_hst','std_fwd','frm_fwd') NOT NULL DEFAULT 'none', `guid` varchar(36) NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', PRIMARY KEY (`id`), UNIQUE KEY `name` (`name`)) DEFAULT CHARSET=utf8mb4;
+INSERT INTO domains (id, name, displayName, status) VALUES (12,'example.com','Example.com',0),(13,'xn--bcher-kva.example.org','bücher.example.org',2);
+CREATE TABLE `domain_aliases` (`id` int(10) unsigned NOT NULL AUTO_INCREMENT, `name` varchar(255) NOT NULL, `displayName` varchar(255) NOT NULL, `dom_id` int(10) unsigned NOT NULL, `status` bigint NOT NULL DEFAULT 0, `mail` enum('true','false') NOT NULL DEFAULT 'true', PRIMARY KEY (`id`)) DEFAULT CHARSET=utf8mb4;
+INSERT INTO domain_aliases VALUES (1,'example.net','example.net',12,0,'true'),(2,'orphan.example.net','',77,0,'true');
+CREATE TABLE `mail` (`id` int(10) unsigned NOT NULL AUTO_INCREMENT, `userId` int(10) unsigned NOT NULL DEFAULT 0, `mail_name` varchar(245) CHARACTER SET ascii NOT NULL, `postbox` enum('false','true') NOT NULL DEFAULT 'false', `delivery` enum('false','true') NOT NULL DEFAULT 'true', `account_id` int(10) unsigned NOT NULL DEFAULT 0, `mail_group` enum('false','true') NOT NULL DEFAULT 'false', `autoresponder` enum('false','true') NOT NULL DEFAULT 'false', `mbox_quota` bigint(20) NOT NULL DEFAULT -1, `description` text, `dom_id` int(10) unsigned NOT NULL, `disk_usage` bigint(20) NOT NULL DEFAULT 0, `perm_id` int(10) unsigned NOT NULL DEFAULT 0, `spamfilter` enum('false','true') NOT NULL DEFAULT 'false', `virusfilter` enum('none','incoming','outgoing','any') NOT NULL DEFAULT 'none', `externalEmail` varchar(255), PRIMARY KEY (`id`), UNIQUE KEY `dom_id` (`dom_id`,`mail_name`)) DEFAULT CHARSET=utf8mb4;
+INSERT INTO mail VALUES (1,0,'anna','true','true',11,'false','false',104853504,'she said \'hi\'\r\n\tthere\Z\0 \\%',12,1,0,'true','none','x@example.org'),(2,0,'bert','true','true',12,'false','false',-1,NULL,12,0,0,'false','none',NULL),(3,0,'nopw','true','true',13,'false','false',-1,'',12,0,0,'false','none',''),(4,0,'team','false','true',14,'true','false',-1,'',12,0,0,'false','none',''),(5,0,'fwd','false','true',14,'false','false',-1,'',12,0,0,'false','none',''),(6,0,'held','true','false',14,'false','false',-1,'',12,0,0,'false','none',''),(7,0,'away','true','true',14,'false','true',0,'',12,0,0,'false','none',''),(8,0,'info','true','true',14,'false','false',-1,'',13,0,0,'false','none',''),(9,0,'ghost','true','true',14,'false','false',-1,'',99,0,0,'false','none','');
+
+CREATE TABLE `misc` (`param` varchar(245) NOT NULL, `val` text, PRIMARY KEY (`param`));
+INSERT INTO misc VALUES ('allow_short_pop3_names','enabled'),('other',NULL);
+CREATE TABLE `mail_aliases` (`id` int unsigned NOT NULL AUTO_INCREMENT, `mn_id` int unsigned NOT NULL, `alias` varchar(245) NOT NULL, PRIMARY KEY (`id`));
+INSERT INTO mail_aliases VALUES (1,1,'a.nna'),(2,1,'an''na'),(3,99,'orphan');
+CREATE TABLE `mail_redir` (`id` int unsigned NOT NULL AUTO_INCREMENT, `mn_id` int unsigned NOT NULL, `address` varchar(255) NOT NULL, PRIMARY KEY (`id`));
+CREATE TABLE `accounts` (`id` int unsigned NOT NULL AUTO_INCREMENT, `type` varchar(32) NOT NULL DEFAULT 'plain', `password` text, PRIMARY KEY (`id`));
+INSERT INTO accounts VALUES (11,'plain','it''s "quoted"\\ ; -- no\ncomment'),(12,'crypt','$1$abcdefgh$Z9Nk6p3yFkLRWBq0sNtjs.'),(13,'plain',''),(14,'plain',0x70c3a47373),(15,'plain',NULL);
+CREATE TABLE `mail_resp` (`id` int unsigned NOT NULL AUTO_INCREMENT, `mn_id` int unsigned NOT NULL, `resp_name` varchar(245) NOT NULL, `keystr` varchar(255), `key_where` enum('subj','body','no') NOT NULL DEFAULT 'no', `subject` varchar(255), `reply_to` varchar(255), `text` text, `resp_on` enum('false','true') NOT NULL DEFAULT 'true', `ans_freq` int DEFAULT 10, `mem_limit` int DEFAULT 1000, PRIMARY KEY (`id`), KEY `mn_id` (`mn_id`));
+INSERT INTO mail_resp VALUES (1,7,'urlaub','','no','Re: <request_subject>','','Bin im Urlaub; grüße\n','true',10,1000);
+CREATE TABLE `resp_attach` (`id` int unsigned NOT NULL AUTO_INCREMENT, `rn_id` int unsigned NOT NULL, `filename` varchar(245), PRIMARY KEY (`id`));
+INSERT INTO resp_attach VALUES (1,1,'map, of the (office).pdf');
+CREATE TABLE `resp_forward` (`id` int unsigned NOT NULL AUTO_INCREMENT, `rn_id` int unsigned NOT NULL, `address` varchar(245), PRIMARY KEY (`id`));
+CREATE TABLE `MailLists` (`id` int unsigned NOT NULL AUTO_INCREMENT, `dom_id` int unsigned NOT NULL, `name` varchar(245), `status` bigint, PRIMARY KEY (`id`));
+INSERT INTO MailLists VALUES (1,12,'news',0);
+CREATE TABLE `DomainServices` (`id` int unsigned NOT NULL AUTO_INCREMENT, `dom_id` int unsigned NOT NULL, `type` enum('mail','tomcat','maillists') NOT NULL, `status` bigint NOT NULL DEFAULT 0, `parameters_id` int unsigned DEFAULT NULL, PRIMARY KEY (`id`));
+INSERT INTO DomainServices VALUES (1,12,'mail',0,40),(2,13,'mail',16,41),(3,12,'maillists',0,NULL);
+CREATE TABLE `Parameters` (`id` int unsigned NOT NULL, `parameter` varchar(191) NOT NULL, `value` text, PRIMARY KEY (`id`,`parameter`));
+INSERT INTO Parameters VALUES (40,'nonexist_mail','catch'),(40,'catch_addr','all@example.org'),(41,'nonexist_mail','bounce'),(41,'bounce_mess','This address no longer accepts mail.'),(12,'nonexist_mail','reject');
+CREATE TABLE `clients` (`id` int unsigned NOT NULL AUTO_INCREMENT, `login` varchar(255) CHECK (`login` <> ')'), `picture` blob, PRIMARY KEY (`id`));
+INSERT INTO clients VALUES (1,'x),(2', 0x00ff2728290a5c);
+CREATE TRIGGER t BEFORE INSERT ON clients FOR EACH ROW SET NEW.login = concat(NEW.login, ';');
+CREATE VIEW everybody AS SELECT mail_name FROM mail;
+INSERT INTO mail_redir VALUES (1,4,'anna@example.com'),(2,4,'"quoted, one"@example.org'),(3,5,'elsewhere@example.org'),(4,2,'copy@example.org');

@@ -1,0 +1,31 @@
+-- Tables of mail in the form of Plesk 9 and 10, with invented rows.
+CREATE TABLE `domains` (`id` int unsigned NOT NULL AUTO_INCREMENT, `cr_date` date DEFAULT NULL, `name` varchar(255) NOT NULL, `displayName` varchar(255) NOT NULL, `dns_zone_id` int unsigned NOT NULL DEFAULT 0, `status` bigint unsigned NOT NULL DEFAULT 0, `htype` enum('none','vrt_hst') NOT NULL DEFAULT 'none', PRIMARY KEY (`id`), UNIQUE KEY `name` (`name`)) CHARACTER SET utf8;
+INSERT INTO domains VALUES (12,'2008-02-01','example.com','Example.com',3,0,'vrt_hst'),(13,NULL,'xn--bcher-kva.example.org','bücher.example.org',4,16,'none');
+CREATE TABLE `domainaliases` (`id` int unsigned NOT NULL AUTO_INCREMENT, `dom_id` int unsigned NOT NULL, `status` bigint NOT NULL DEFAULT 0, `name` varchar(245), `displayName` varchar(245), `mail` enum('true','false') DEFAULT 'true', `web` enum('true','false') DEFAULT 'false', PRIMARY KEY (`id`));
+INSERT INTO domainaliases VALUES (1,12,0,'example.net','example.net','true','false'),(2,77,0,'orphan.example.net','','true','false');
+CREATE TABLE `mail` (`id` int unsigned NOT NULL AUTO_INCREMENT, `mail_name` varchar(245) NOT NULL, `perm_id` int unsigned NOT NULL DEFAULT 0, `postbox` enum('false','true') NOT NULL DEFAULT 'false', `account_id` int unsigned NOT NULL DEFAULT 0, `redirect` enum('false','true') NOT NULL DEFAULT 'false', `redir_addr` varchar(255) DEFAULT NULL, `mail_group` enum('false','true') NOT NULL DEFAULT 'false', `autoresponder` enum('false','true') NOT NULL DEFAULT 'false', `spamfilter` enum('false','true') NOT NULL DEFAULT 'false', `virusfilter` enum('none','incoming','outgoing','any') NOT NULL DEFAULT 'none', `mbox_quota` bigint NOT NULL DEFAULT -1, `dom_id` int unsigned NOT NULL, PRIMARY KEY (`id`), UNIQUE KEY `dom_id` (`dom_id`,`mail_name`)) CHARACTER SET utf8;
+INSERT INTO mail VALUES (1,'anna',0,'true',11,'false','','false','false','true','any',104853504,12),(2,'bert',0,'true',12,'true','copy@example.org','false','false','false','none',-1,12),(3,'nopw',0,'true',13,'false',NULL,'false','false','false','none',-1,12),(4,'team',0,'false',14,'false',NULL,'true','false','false','none',-1,12),(5,'fwd',0,'false',14,'true','elsewhere@example.org','false','false','false','none',-1,12),(6,'off',0,'true',14,'false','once@example.org','false','false','false','none',-1,12),(7,'away',0,'true',14,'false',NULL,'false','true','false','none',0,12),(8,'info',0,'true',14,'false',NULL,'false','false','false','none',-1,13),(9,'ghost',0,'true',14,'false',NULL,'false','false','false','none',-1,99);
+
+CREATE TABLE `misc` (`param` varchar(245) NOT NULL, `val` text, PRIMARY KEY (`param`));
+INSERT INTO misc VALUES ('allow_short_pop3_names','enabled'),('other',NULL);
+CREATE TABLE `mail_aliases` (`id` int unsigned NOT NULL AUTO_INCREMENT, `mn_id` int unsigned NOT NULL, `alias` varchar(245) NOT NULL, PRIMARY KEY (`id`));
+INSERT INTO mail_aliases VALUES (1,1,'a.nna'),(2,1,'an''na'),(3,99,'orphan');
+CREATE TABLE `mail_redir` (`id` int unsigned NOT NULL AUTO_INCREMENT, `mn_id` int unsigned NOT NULL, `address` varchar(255) NOT NULL, PRIMARY KEY (`id`));
+CREATE TABLE `accounts` (`id` int unsigned NOT NULL AUTO_INCREMENT, `type` varchar(32) NOT NULL DEFAULT 'plain', `password` text, PRIMARY KEY (`id`));
+INSERT INTO accounts VALUES (11,'plain','it''s "quoted"\\ ; -- no\ncomment'),(12,'crypt','$1$abcdefgh$Z9Nk6p3yFkLRWBq0sNtjs.'),(13,'plain',''),(14,'plain',0x70c3a47373),(15,'plain',NULL);
+CREATE TABLE `mail_resp` (`id` int unsigned NOT NULL AUTO_INCREMENT, `mn_id` int unsigned NOT NULL, `resp_name` varchar(245) NOT NULL, `keystr` varchar(255), `key_where` enum('subj','body','no') NOT NULL DEFAULT 'no', `subject` varchar(255), `reply_to` varchar(255), `text` text, `resp_on` enum('false','true') NOT NULL DEFAULT 'true', `ans_freq` int DEFAULT 10, `mem_limit` int DEFAULT 1000, PRIMARY KEY (`id`), KEY `mn_id` (`mn_id`));
+INSERT INTO mail_resp VALUES (1,7,'urlaub','','no','Re: <request_subject>','','Bin im Urlaub; grüße\n','true',10,1000);
+CREATE TABLE `resp_attach` (`id` int unsigned NOT NULL AUTO_INCREMENT, `rn_id` int unsigned NOT NULL, `filename` varchar(245), PRIMARY KEY (`id`));
+INSERT INTO resp_attach VALUES (1,1,'map, of the (office).pdf');
+CREATE TABLE `resp_forward` (`id` int unsigned NOT NULL AUTO_INCREMENT, `rn_id` int unsigned NOT NULL, `address` varchar(245), PRIMARY KEY (`id`));
+CREATE TABLE `MailLists` (`id` int unsigned NOT NULL AUTO_INCREMENT, `dom_id` int unsigned NOT NULL, `name` varchar(245), `status` bigint, PRIMARY KEY (`id`));
+INSERT INTO MailLists VALUES (1,12,'news',0);
+CREATE TABLE `DomainServices` (`id` int unsigned NOT NULL AUTO_INCREMENT, `dom_id` int unsigned NOT NULL, `type` enum('mail','tomcat','maillists') NOT NULL, `status` bigint NOT NULL DEFAULT 0, `parameters_id` int unsigned DEFAULT NULL, PRIMARY KEY (`id`));
+INSERT INTO DomainServices VALUES (1,12,'mail',0,40),(2,13,'mail',16,41),(3,12,'maillists',0,NULL);
+CREATE TABLE `Parameters` (`id` int unsigned NOT NULL, `parameter` varchar(191) NOT NULL, `value` text, PRIMARY KEY (`id`,`parameter`));
+INSERT INTO Parameters VALUES (40,'nonexist_mail','catch'),(40,'catch_addr','all@example.org'),(41,'nonexist_mail','bounce'),(41,'bounce_mess','This address no longer accepts mail.'),(12,'nonexist_mail','reject');
+CREATE TABLE `clients` (`id` int unsigned NOT NULL AUTO_INCREMENT, `login` varchar(255) CHECK (`login` <> ')'), `picture` blob, PRIMARY KEY (`id`));
+INSERT INTO clients VALUES (1,'x),(2', 0x00ff2728290a5c);
+CREATE TRIGGER t BEFORE INSERT ON clients FOR EACH ROW SET NEW.login = concat(NEW.login, ';');
+CREATE VIEW everybody AS SELECT mail_name FROM mail;
+INSERT INTO mail_redir VALUES (1,4,'anna@example.com'),(2,4,'"quoted, one"@example.org');
