@@ -190,7 +190,7 @@ func readPending(top *safefs.Dir) (*pendingNotes, error) {
 
 // writePending writes the note, or removes it when nothing is pending.
 func (s *Store) writePending(top *safefs.Dir, n *pendingNotes) error {
-	if len(n.Domains) == 0 {
+	if len(n.Domains) == 0 && len(n.Leaving) == 0 {
 		err := top.Remove(pendingName)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -233,6 +233,9 @@ func (s *Store) editPending(ctx context.Context, edit func(top *safefs.Dir, n *p
 func (s *Store) prepare(ctx context.Context, name string, spec *DomainSpec) (*Domain, error) {
 	var d *Domain
 	err := s.editPending(ctx, func(top *safefs.Dir, notes *pendingNotes) error {
+		if notes.leaving(name) != nil {
+			return &Error{Domain: name, Err: ErrLeaving}
+		}
 		if i := notes.find(name); i >= 0 {
 			d = notes.Domains[i].domain()
 			dir, err := s.openDomain(d)

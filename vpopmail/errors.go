@@ -30,6 +30,9 @@ var (
 	ErrDirControl    = errors.New("damaged directory counter")
 	ErrFewColons     = errors.New("fewer than six colons")
 	ErrNotesDamaged  = errors.New("damaged notes of an interrupted change")
+	ErrHasAliases    = errors.New("alias domains exist")
+	ErrSharedDir     = errors.New("directory is not this domain's alone")
+	ErrLeaving       = errors.New("domain is being removed; DeleteDomain has to finish that first")
 	// ErrBusy says that a lock was not given within the time that
 	// Options.LockWait allows. vpopmail says "File busy try again later!".
 	ErrBusy = safefs.ErrLocked
@@ -74,6 +77,20 @@ func (e *neitherError) Error() string {
 
 func (e *neitherError) Is(target error) bool { return target == ErrNeitherExists }
 
+// An AliasesError is ErrHasAliases with the names, in the order of users/assign.
+type AliasesError struct {
+	Domain  string
+	Aliases []string
+}
+
+// Error names the domain and its aliases.
+func (e *AliasesError) Error() string {
+	return fmt.Sprintf("domain %q: %v: %q", e.Domain, ErrHasAliases, e.Aliases)
+}
+
+// Is makes it ErrHasAliases.
+func (e *AliasesError) Is(target error) bool { return target == ErrHasAliases }
+
 // longMessages are the words and statuses of vpopmail for a field that is too
 // long.
 var longMessages = map[string]struct {
@@ -96,9 +113,13 @@ var longMessages = map[string]struct {
 func ClassicStatus(program string, err error) (status int, stdout string) {
 	var e *Error
 	var neither *neitherError
+	var aliases *AliasesError
 	switch {
 	case err == nil:
 		return 0, ""
+	case errors.As(err, &aliases):
+		return 0, "Warning: Alias domains exist:\n" + indented(aliases.Aliases) +
+			"   use -f to force delete of domain and all aliases\n"
 	case errors.Is(err, ErrBadDomain) && program == "vadduser", errors.Is(err, ErrBadUser):
 		return 255, "Error: Illegal username\n"
 	case errors.Is(err, ErrBadDomain):

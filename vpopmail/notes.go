@@ -116,6 +116,7 @@ type counterRow struct {
 type pendingNotes struct {
 	Version int           `json:"qmailkit_pending"`
 	Domains []pendingNote `json:"domains"`
+	Leaving []leavingNote `json:"leaving,omitempty"`
 }
 
 func parsePending(b []byte) (*pendingNotes, error) {

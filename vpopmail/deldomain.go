@@ -1,0 +1,396 @@
+//go:build unix
+
+package vpopmail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/internal/safefs"
+)
+
+// DeleteDomainOptions are what vdeldomain is told beside the name.
+type DeleteDomainOptions struct {
+	// Force (-f) removes a domain together with its alias domains.
+	Force bool
+	// OwnerHome is as in DomainSpec: where the domains of a UID that is not the
+	// profile's are counted. Empty: nothing is counted.
+	OwnerHome string
+}
+
+// A DeleteDomainResult is what DeleteDomain did.
+type DeleteDomainResult struct {
+	Domain   *Domain
+	Aliases  []string // alias domains that went with it, in the order of users/assign
+	Changes  []Change
+	Signaled bool // hup was called
+	Problems []qmailkit.Problem
+}
+
+// Classic returns what vdeldomain prints.
+func (r *DeleteDomainResult) Classic() string {
+	if len(r.Aliases) == 0 {
+		return ""
+	}
+	return "Warning: Alias domains deleted:\n" + indented(r.Aliases)
+}
+
+func indented(names []string) string {
+	var b strings.Builder
+	for _, n := range names {
+		b.WriteString("   " + n + "\n")
+	}
+	return b.String()
+}
+
+// DeleteDomain does the job of vdeldomain. An alias domain is only taken out of
+// qmail's files. A real domain goes with all its accounts and mail, and with
+// its alias domains if opts says Force; without, they are ErrHasAliases (see
+// AliasesError) and nothing is changed. A nil opts is the zero one.
+//
+// The order is the reverse of GoLive's: rcpthosts and morercpthosts,
+// virtualdomains, qmail-send is told by hup (see GoLive), users/assign, the
+// database, the tree, the counter. So mail that comes meanwhile is refused or
+// waits, and none is delivered into a tree that is going.
+//
+// After an interruption DeleteDomain with the same name completes the removal,
+// and until then the name cannot be used for a new domain (ErrLeaving).
+// ErrNoDomain is a domain that is nowhere, ErrSharedDir one whose directory is
+// or holds that of another, ErrAssign a users/assign that qmail-newu refuses;
+// then nothing is changed. No link is followed; a directory that is a link goes
+// as a link.
+func (s *Store) DeleteDomain(ctx context.Context, name string, opts *DeleteDomainOptions, hup func(context.Context) error) (*DeleteDomainResult, error) {
+	n, err := s.p.domainBytes(name)
+	if err != nil {
+		return nil, &Error{Domain: name, Err: ErrNoDomain}
+	}
+	x := &deletion{s: s, name: n, hup: hup, res: &DeleteDomainResult{}}
+	if opts != nil {
+		x.o = *opts
+	}
+	if err := x.begin(ctx); err != nil {
+		return nil, err
+	}
+	x.res.Domain = x.d
+	if x.d.Alias() {
+		err = x.unlist(ctx)
+	} else {
+		err = x.real(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if x.elsewhere {
+		return s.DeleteDomain(ctx, name, opts, hup)
+	}
+	what := n
+	if x.d.Alias() {
+		what += " alias of " + x.d.Real
+	}
+	return x.res, s.changed(ctx, "del_domain", what, "")
+}
+
+// A leavingNote is a domain that is being removed. It is what is known of the
+// domain once users/cdb has forgotten it.
+type leavingNote struct {
+	Name    text   `json:"name"`
+	UID     int    `json:"uid"`
+	GID     int    `json:"gid"`
+	Dir     text   `json:"dir"`
+	Aliases []text `json:"aliases,omitempty"`
+	// Side or Row is the counter of the domains around the removal, noted when
+	// all but that is done.
+	Side *sideFile   `json:"side,omitempty"`
+	Row  *counterRow `json:"row,omitempty"`
+}
+
+func (n *leavingNote) domain() *Domain {
+	return &Domain{Name: string(n.Name), Real: string(n.Name), UID: n.UID, GID: n.GID, Dir: string(n.Dir)}
+}
+
+// leaving finds the note of a domain that is being removed; nil is none.
+func (n *pendingNotes) leaving(name string) *leavingNote {
+	for i := range n.Leaving {
+		if string(n.Leaving[i].Name) == name {
+			return &n.Leaving[i]
+		}
+	}
+	return nil
+}
+
+// deletion is a DeleteDomain on its way.
+type deletion struct {
+	s     *Store
+	o     DeleteDomainOptions
+	hup   func(context.Context) error
+	name  string
+	d     *Domain
+	names []string // that go: the domain and its aliases, or the alias alone
+	res   *DeleteDomainResult
+	// elsewhere says that the domain was made again in another directory since
+	// its removal was cut short: what is left of the old one goes first.
+	elsewhere bool
+}
+
+// real removes a domain that is no alias, by its note.
+func (x *deletion) real(ctx context.Context) error {
+	if !x.elsewhere {
+		if err := x.unlist(ctx); err != nil {
+			return err
+		}
+		if k := x.s.domainKeeper(); k != nil {
+			if err := k.RemoveDomain(ctx, x.d); err != nil {
+				return err
+			}
+		}
+	}
+	if err := x.tree(ctx); err != nil {
+		return err
+	}
+	return x.finish(ctx)
+}
+
+// begin finds out what is to be removed, refuses what may not be, and notes a
+// real domain.
+func (x *deletion) begin(ctx context.Context) error {
+	return x.s.editPending(ctx, func(top *safefs.Dir, notes *pendingNotes) error {
+		note := notes.leaving(x.name)
+		live, err := x.s.liveDomain(x.name)
+		if err != nil {
+			return err
+		}
+		if live == nil {
+			if i := notes.find(x.name); i >= 0 {
+				live = notes.Domains[i].domain()
+			}
+		}
+		switch {
+		case note != nil:
+			x.d = note.domain()
+			x.elsewhere = live != nil && live.Dir != x.d.Dir
+		case live == nil:
+			return &Error{Domain: x.name, Err: ErrNoDomain}
+		default:
+			x.d = live
+		}
+		if x.names = []string{x.name}; x.d.Alias() {
+			return x.s.checkAssign()
+		}
+		aliases, err := x.check()
+		if err != nil {
+			return err
+		}
+		if note != nil {
+			for _, a := range note.Aliases {
+				x.res.Aliases = append(x.res.Aliases, string(a))
+			}
+		}
+		for _, a := range aliases {
+			if !slices.Contains(x.res.Aliases, a) {
+				if !x.o.Force && !x.elsewhere {
+					return &AliasesError{Domain: x.name, Aliases: aliases}
+				}
+				x.res.Aliases = append(x.res.Aliases, a)
+			}
+		}
+		x.names = append(x.names, x.res.Aliases...)
+		if note == nil {
+			note = &leavingNote{Name: text(x.name), UID: x.d.UID, GID: x.d.GID, Dir: text(x.d.Dir)}
+			for _, a := range aliases {
+				note.Aliases = append(note.Aliases, text(a))
+			}
+			notes.Leaving = append(notes.Leaving, *note)
+		}
+		return x.s.writePending(top, notes)
+	})
+}
+
+// check refuses a domain whose directory must not be removed, and lists its
+// aliases. A name without a dot is a domain for vpopmail's programs only as
+// long as they do not look for it in users/assign, where such a line may be a
+// user of the system as well (qmail-pw2u); so its directory has to be that of a
+// domain.
+func (x *deletion) check() (aliases []string, err error) {
+	dir := x.d.Dir
+	at := strings.LastIndex(dir, "/"+x.s.p.DomainsDir+"/")
+	if !strings.Contains(x.name, ".") && (at < 0 || !strings.HasSuffix(dir, "/"+x.name)) {
+		return nil, &Error{Domain: x.name, Err: ErrNoDomain}
+	}
+	if !strings.HasPrefix(dir, "/") || !plainPath(dir[1:]) {
+		return nil, &Error{Domain: x.name, Field: "dir", Err: fmt.Errorf("%w: %q", ErrSharedDir, dir)}
+	}
+	for _, own := range []string{x.s.p.domainsPath(x.s.p.Home), x.s.p.Home + "/etc", x.s.p.Home + "/bin"} {
+		if within(own, dir) {
+			return nil, &Error{Domain: x.name, Field: "dir", Err: fmt.Errorf("%w: %q is vpopmail's own", ErrSharedDir, dir)}
+		}
+	}
+	if _, _, err := x.s.place(dir[:strings.LastIndexByte(dir, '/')]); err != nil {
+		return nil, err
+	}
+	users, err := x.s.usersDir(false)
+	if err != nil {
+		return nil, ignoreMissing(err)
+	}
+	defer users.Close()
+	f, err := readLines(users, "assign", true)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range f.lines {
+		switch d := parseAssignLine(l); {
+		case d == nil || d.Name == x.name:
+		case d.Real == x.name:
+			aliases = append(aliases, d.Name)
+		case within(d.Dir, dir):
+			return nil, &Error{Domain: x.name, Field: "dir", Err: fmt.Errorf("%w: %q is in %q", ErrSharedDir, d.Name, dir)}
+		}
+	}
+	_, err = f.compile()
+	return aliases, err
+}
+
+// within says whether path is dir or below it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+// tree removes the domain's directory. It is moved aside first, under a name
+// that no domain has, so that nobody finds half of it.
+func (x *deletion) tree(ctx context.Context) error {
+	at := strings.LastIndexByte(x.d.Dir, '/')
+	parent, err := x.s.openPath(x.d.Dir[:at])
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	defer parent.Close()
+	base, aside := x.d.Dir[at+1:], tempPrefix+"_gone_"+x.name
+	if err := removeTree(ctx, parent, aside); err != nil {
+		return err
+	}
+	fi, err := parent.Lstat(base)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return parent.Sync()
+	case err != nil:
+		return err
+	case !fi.Mode.IsDir():
+		if err := parent.Remove(base); err != nil {
+			return err
+		}
+		return parent.Sync()
+	}
+	if err := x.moveAside(ctx, parent, base, aside); err != nil {
+		return err
+	}
+	if err := removeTree(ctx, parent, aside); err != nil {
+		return err
+	}
+	return parent.Sync()
+}
+
+// moveAside renames the directory while nobody changes its users. A lock file
+// that is not one keeps nobody from removing it.
+func (x *deletion) moveAside(ctx context.Context, parent *safefs.Dir, base, aside string) error {
+	if _, ok := x.s.backend.(files); ok {
+		dir, err := parent.Sub(base)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		unlock, err := x.s.lock(ctx, dir, ".vpasswd.lock", x.s.owner(x.d.UID, x.d.GID))
+		if err == nil {
+			defer unlock()
+		} else if errors.Is(err, ErrBusy) || context.Cause(ctx) != nil {
+			return err
+		}
+	}
+	if err := parent.RenameExcl(base, parent, aside); err != nil {
+		return err
+	}
+	return parent.Sync()
+}
+
+// finish counts one domain less and drops the notes. The counter before and
+// after is noted first, so that it goes down once.
+func (x *deletion) finish(ctx context.Context) error {
+	return x.s.editPending(ctx, func(top *safefs.Dir, notes *pendingNotes) error {
+		note := notes.leaving(x.name)
+		if note == nil {
+			return nil // somebody else has finished it
+		}
+		var err error
+		if k := x.s.domainKeeper(); k != nil {
+			err = x.uncountRow(ctx, k, top, notes, note)
+		} else {
+			err = x.uncountFile(top, notes, note)
+		}
+		if err != nil {
+			return err
+		}
+		notes.Leaving = slices.DeleteFunc(notes.Leaving, func(l leavingNote) bool { return string(l.Name) == x.name })
+		if !x.elsewhere {
+			notes.Domains = slices.DeleteFunc(notes.Domains, func(d pendingNote) bool { return string(d.Name) == x.name })
+		}
+		return x.s.writePending(top, notes)
+	})
+}
+
+func (x *deletion) uncountRow(ctx context.Context, k DomainKeeper, top *safefs.Dir, notes *pendingNotes, note *leavingNote) error {
+	c, err := k.DomainCounter(ctx, x.d.UID)
+	if err != nil {
+		return err
+	}
+	if note.Row == nil {
+		note.Row = &counterRow{Before: c, After: c}
+		note.Row.After.Users -= min(c.Users, 1)
+		if err := x.s.writePending(top, notes); err != nil {
+			return err
+		}
+	}
+	if c != note.Row.Before {
+		return nil
+	}
+	return k.SetDomainCounter(ctx, x.d.UID, note.Row.After)
+}
+
+// uncountFile leaves .dir-control as vdeldomain does, readable to all
+// (bigdir.c:dec_dir_control). One that is missing stays so.
+func (x *deletion) uncountFile(top *safefs.Dir, notes *pendingNotes, note *leavingNote) error {
+	home := x.s.p.Home
+	if x.d.UID != x.s.p.UID {
+		if home = strings.TrimRight(x.o.OwnerHome, "/"); home == "" {
+			return nil
+		}
+	}
+	dir, err := x.s.openPath(x.s.p.domainsPath(home))
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	defer dir.Close()
+	b, ok, err := readFile(dir, ".dir-control")
+	if err != nil || !ok {
+		return err
+	}
+	if note.Side == nil {
+		c, err := ParseDirControl(b)
+		if err != nil {
+			return fmt.Errorf("%s/.dir-control: %w", dir.Name(), err)
+		}
+		c.Users -= min(c.Users, 1)
+		side := sideOf(".dir-control", b, true, c.Bytes())
+		note.Side = &side
+		if err := x.s.writePending(top, notes); err != nil {
+			return err
+		}
+	}
+	if note.Side.Before == nil || string(b) != string(*note.Side.Before) {
+		return nil
+	}
+	rep := safefs.Replacement{Mode: 0o644, Owner: x.s.owner(x.d.UID, x.d.GID), Temp: tempSide}
+	return dir.WriteFile(".dir-control", rep, []byte(note.Side.After))
+}
