@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/qmailkit/qmailkit/internal/safefs"
 )
@@ -37,6 +38,9 @@ func (s *Store) LastLogin(ctx context.Context, d *Domain, u *User) (l Login, ok 
 	}
 	if k, is := s.backend.(LoginKeeper); is {
 		return k.LastLogin(ctx, d, u)
+	}
+	if !strings.HasPrefix(u.Dir, "/") {
+		return Login{}, false, nil // a damaged record
 	}
 	home, err := s.openPath(u.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
