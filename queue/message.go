@@ -138,7 +138,10 @@ type Message struct {
 	// are none.
 	BounceSize int64
 
-	q *Queue
+	q      *Queue
+	placed Parts   // files that are in their places
+	extras []extra // files that are not
+	files  [numParts]content
 }
 
 // chanSkip is the head start of each channel in square roots of seconds
