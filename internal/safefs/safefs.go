@@ -57,6 +57,7 @@ type Info struct {
 	Size    int64
 	ModTime time.Time
 	ATime   time.Time
+	CTime   time.Time // last change of the file or of what describes it
 	UID     int
 	GID     int
 	Nlink   uint64
@@ -245,7 +246,7 @@ func infoOf(st *unix.Stat_t) Info {
 	}
 	mt, at := times(st)
 	return Info{
-		Mode: mode, Size: st.Size, ModTime: mt, ATime: at,
+		Mode: mode, Size: st.Size, ModTime: mt, ATime: at, CTime: time.Unix(st.Ctim.Unix()),
 		UID: int(st.Uid), GID: int(st.Gid), Nlink: uint64(st.Nlink), Dev: uint64(st.Dev), Ino: uint64(st.Ino),
 	}
 }
