@@ -1,0 +1,161 @@
+//go:build unix
+
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/qmailkit/qmailkit/internal/safefs"
+)
+
+// ErrRunning says that qmail-send uses the queue, or another program that
+// changes it.
+var ErrRunning = errors.New("qmail-send is running, or another program has locked the queue")
+
+// mutexName is the file that qmail-send locks for as long as it lives.
+const mutexName = "sendmutex"
+
+// mendName is the directory below lock in which an interrupted change leaves
+// what the next one needs. qmail opens three names in lock and never lists it.
+const mendName = "qmailkit"
+
+// A Lock is the proof that qmail-send does not run, and keeps it from starting.
+// It locks nobody else out: qmail-queue takes no lock at all, so that mail may
+// arrive at any time. What changes a queue is a method of Lock, save for Enqueue
+// and for the times that Expire and Retry set.
+type Lock struct {
+	q     *Queue
+	mutex *os.File
+}
+
+// Lock takes the lock of qmail-send, lock/sendmutex, in both ways, flock and
+// fcntl: qmail takes the one that its build found, and the two do not see each
+// other. Where qmail-send or another program holds it the error wraps
+// ErrRunning.
+//
+// Where the file is missing it is made, and that somebody may have locked it
+// before it was removed is excluded by the trigger: a qmail-send that lives has
+// it open for reading. A trigger that is missing or no FIFO tells nothing; no
+// qmail-send can be woken there.
+//
+// A change of the queue that was interrupted is still unfinished when Lock
+// returns; PlanRepair and Apply go on with it.
+func (q *Queue) Lock(ctx context.Context) (*Lock, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	d, err := q.openDir("lock")
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	dir := d
+	if mend, err := d.Sub(mendName); err == nil {
+		// An interrupted change keeps the file aside, so that qmail-send
+		// cannot start.
+		defer mend.Close()
+		if _, err := mend.Lstat(mutexName); err == nil {
+			dir = mend
+		}
+	}
+	_, err = dir.Lstat(mutexName)
+	made := errors.Is(err, fs.ErrNotExist)
+	if made || dir != d {
+		if err := nobodyReads(d); err != nil {
+			return nil, err
+		}
+	}
+	f, err := dir.LockBoth(mutexName, q.mutexOwner())
+	if errors.Is(err, safefs.ErrLocked) {
+		return nil, fmt.Errorf("%w (%w)", ErrRunning, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l := &Lock{q, f}
+	// Whoever held the lock a moment ago may have moved the file.
+	if err := l.still(dir); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// mutexOwner is who owns sendmutex.
+func (q *Queue) mutexOwner() safefs.Owner { return q.giveTo(q.owners.Qmails) }
+
+// giveTo is the owner of what is made for uid. What is not known stays as
+// creation makes it.
+func (q *Queue) giveTo(uid int) safefs.Owner {
+	o := safefs.Keep
+	if uid > 0 {
+		o.UID = uid
+	}
+	if q.owners.Group > 0 {
+		o.GID = q.owners.Group
+	}
+	return o
+}
+
+// still says whether the name in d is the file that is locked.
+func (l *Lock) still(d *safefs.Dir) error {
+	have, err := safefs.Stat(l.mutex)
+	if err != nil {
+		return err
+	}
+	named, err := d.Lstat(mutexName)
+	if err != nil || named.Ino != have.Ino || named.Dev != have.Dev {
+		return fmt.Errorf("%w: lock/%s was exchanged", ErrRunning, mutexName)
+	}
+	return nil
+}
+
+// nobodyReads asks the trigger whether a qmail-send has it open.
+func nobodyReads(lock *safefs.Dir) error {
+	err := lock.PokeFIFO("trigger", nil)
+	switch {
+	case err == nil:
+		return fmt.Errorf("%w: lock/%s is missing, but somebody reads the trigger", ErrRunning, mutexName)
+	case errors.Is(err, unix.ENXIO), errors.Is(err, fs.ErrNotExist), errors.Is(err, safefs.ErrNotPlain):
+		return nil
+	}
+	return err
+}
+
+// Close lets go of the lock.
+func (l *Lock) Close() error { return l.mutex.Close() }
+
+// Running says whether qmail-send uses the queue. The trigger answers without
+// any lock while qmail-send has it open; where nobody does, the locks are tried
+// for a moment, as Lock takes them, in which a qmail-send that just starts
+// would end. Nothing is made.
+func (q *Queue) Running(ctx context.Context) (bool, error) {
+	if err := context.Cause(ctx); err != nil {
+		return false, err
+	}
+	d, err := q.openDir("lock")
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	if d.PokeFIFO("trigger", nil) == nil {
+		return true, nil
+	}
+	if _, err := d.Lstat(mutexName); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	f, err := d.LockBoth(mutexName, safefs.Keep)
+	if errors.Is(err, safefs.ErrLocked) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, f.Close()
+}
