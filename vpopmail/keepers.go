@@ -128,3 +128,10 @@ func (s *Store) aliasDomainKeeper() DomainKeeper {
 	}
 	return s.domainKeeper()
 }
+
+// keepsLogins says whether the last login of a user is kept by the Backend and
+// not in the file lastauth.
+func (s *Store) keepsLogins() bool {
+	_, is := s.backend.(LoginKeeper)
+	return is
+}

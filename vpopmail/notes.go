@@ -14,6 +14,8 @@ import (
 const (
 	// intentName lies in a domain's directory while its users change.
 	intentName = ".qmailkit_change"
+	// afterName lies there while something has to follow a change.
+	afterName = ".qmailkit_after"
 	// pendingName lies beside the domains while some are prepared but not live.
 	pendingName = ".qmailkit_pending"
 	// tempPrefix begins the names of unfinished files.
@@ -42,12 +44,15 @@ type sideFile struct {
 	After  text  `json:"after"`
 }
 
-// intent is the note in a domain's directory.
+// intent is the note in a domain's directory. Version 1 is that of the file
+// form, 2 that of a database, which has no vpasswd.
 type intent struct {
 	Version int        `json:"qmailkit_change"`
-	After   string     `json:"vpasswd_sha256"` // of vpasswd when the change is done
+	After   string     `json:"vpasswd_sha256,omitempty"` // of vpasswd when the change is done
 	Users   []madeNote `json:"users,omitempty"`
 	Side    []sideFile `json:"side,omitempty"`
+	// Row is the counter of the hash directories where a database has it.
+	Row *counterRow `json:"row,omitempty"`
 }
 
 type madeNote struct {
@@ -55,12 +60,14 @@ type madeNote struct {
 	Dir  text `json:"dir"`
 }
 
-func parseIntent(b []byte) (*intent, error) {
+// parseIntent reads the note of a change of this version. That of another is
+// for another Backend to carry out.
+func parseIntent(b []byte, version int) (*intent, error) {
 	var n intent
 	if err := json.Unmarshal(b, &n); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotesDamaged, err)
 	}
-	if n.Version != 1 {
+	if n.Version != version {
 		return nil, fmt.Errorf("%w: version %d", ErrNotesDamaged, n.Version)
 	}
 	for _, u := range n.Users {

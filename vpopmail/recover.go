@@ -21,7 +21,7 @@ func (r *fileRecords) recover() error {
 	if err != nil || !ok {
 		return errors.Join(err, r.clean())
 	}
-	note, err := parseIntent(b)
+	note, err := parseIntent(b, 1)
 	if err != nil {
 		return fmt.Errorf("%s/%s: %w", r.d.Dir, intentName, err)
 	}

@@ -96,6 +96,7 @@ type Store struct {
 	p           Profile
 	o           Options
 	backend     Backend
+	newUID      int      // of a new record: vpopmail's SQL modules make it 0
 	locks       sync.Map // of lock name to chan struct{}: fcntl locks of BSD do not part goroutines
 }
 
@@ -130,8 +131,12 @@ func Open(home, qmail *os.Root, opts *Options) (*Store, error) {
 		s.o.Now = time.Now
 	}
 	s.backend = s.o.Backend
-	if s.backend == nil {
+	s.newUID = 1
+	switch b := s.backend.(type) {
+	case nil:
 		s.backend = files{s}
+	case interface{ bind(*Store) Backend }:
+		s.backend, s.newUID = b.bind(s), 0
 	}
 	return s, nil
 }

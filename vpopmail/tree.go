@@ -25,6 +25,8 @@ type builder struct {
 	own  safefs.Owner
 	path string
 	dir  *safefs.Dir // of path; nil is none
+	// noLogin leaves lastauth out: it is in a table.
+	noLogin bool
 }
 
 func (b *builder) close() {
@@ -61,8 +63,8 @@ func (b *builder) within(path string) (*safefs.Dir, error) {
 
 // user makes NAME/, NAME/Maildir/{cur,new,tmp}, NAME/lastauth, and with a
 // limit NAME/Maildir/maildirsize, all for the owner alone (vpopmail.c:
-// make_user_dir).
-func (b *builder) user(at, quota string) error {
+// make_user_dir). Installations differ in lastauth and sqwebmail-pass.
+func (b *builder) user(at string, u User) error {
 	path, name := "", at
 	if i := strings.LastIndexByte(at, '/'); i >= 0 {
 		path, name = at[:i], at[i+1:]
@@ -91,8 +93,10 @@ func (b *builder) user(at, quota string) error {
 		}
 		sub.Close()
 	}
-	if err := writeNew(home, "lastauth", lastauthNever, b.own); err != nil {
-		return err
+	if !b.noLogin {
+		if err := writeNew(home, "lastauth", lastauthNever, b.own); err != nil {
+			return err
+		}
 	}
 	if quota == "" || quota == NoQuota {
 		return nil
@@ -161,7 +165,7 @@ func syncUser(top *safefs.Dir, at string) error {
 			return err
 		}
 		err = d.Sync()
-		for _, file := range []string{"lastauth", "maildirsize"} {
+		for _, file := range []string{"lastauth", "maildirsize", passName} {
 			if _, e := d.Lstat(file); err == nil && e == nil {
 				err = syncFile(d, file)
 			}
@@ -204,8 +208,10 @@ func removeUserTree(top *safefs.Dir, at string) error {
 				return err
 			}
 		}
-		if err := tolerate(md.Remove("maildirsize")); err != nil {
-			return err
+		for _, file := range []string{"maildirsize", passName} {
+			if err := tolerate(md.Remove(file)); err != nil {
+				return err
+			}
 		}
 		if err := tolerate(home.RemoveDir("Maildir")); err != nil {
 			return err
