@@ -31,6 +31,7 @@ var (
 	ErrFewColons     = errors.New("fewer than six colons")
 	ErrNotesDamaged  = errors.New("damaged notes of an interrupted change")
 	ErrHasAliases    = errors.New("alias domains exist")
+	ErrLimit         = errors.New("not a limit")
 	ErrSharedDir     = errors.New("directory is not this domain's alone")
 	ErrLeaving       = errors.New("domain is being removed; DeleteDomain has to finish that first")
 	// ErrBusy says that a lock was not given within the time that

@@ -9,6 +9,8 @@ func domainProgram(name string) func(h *host, st *step) result {
 	switch name {
 	case "vdeldomain":
 		return (*host).vdeldomain
+	case "vmoddomlimits":
+		return (*host).vmoddomlimits
 	}
 	return nil
 }
@@ -23,4 +25,35 @@ func (h *host) vdeldomain(st *step) result {
 		return result{err: err}
 	}
 	return result{stdout: res.Classic(), problems: res.Problems}
+}
+
+func (h *host) vmoddomlimits(st *step) result {
+	ctx := h.t.Context()
+	opt, args := getopt(st.Argv[1:], "QqMmPAFRLgpafrluoxz")
+	s := h.store(st, "")
+	if _, ok := opt["S"]; ok {
+		l, _, err := s.Limits(ctx, args[0])
+		if err != nil {
+			return result{err: err}
+		}
+		d, err := s.Domain(ctx, args[0])
+		if err != nil {
+			return result{err: err}
+		}
+		return result{stdout: l.Classic("Domain: " + d.Real)}
+	}
+	err := s.EditLimits(ctx, args[0], func(l *Limits) error {
+		for letter, to := range map[string]*int{"P": &l.MaxAccounts, "A": &l.MaxAliases, "F": &l.MaxForwards, "R": &l.MaxResponders, "L": &l.MaxLists} {
+			if v, ok := opt[letter]; ok {
+				*to = atoi(v)
+			}
+		}
+		for letter, to := range map[string]*uint64{"Q": &l.Quota, "q": &l.DefaultQuota, "M": &l.MaxMessages, "m": &l.DefaultMaxMsg} {
+			if v, ok := opt[letter]; ok {
+				*to = strtoll(v)
+			}
+		}
+		return nil
+	})
+	return result{err: err}
 }
