@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/qmailkit/qmailkit/internal/passhash"
@@ -19,6 +20,10 @@ type Detection struct {
 	// Told says which parts of the Profile files told, and which file, such as
 	// "home: etc/inc_deps". What no file told is as in DefaultProfile54.
 	Told []string
+	// SQL says that the users are in a database: etc/vpopmail.mysql is there,
+	// and no domain that was looked into has a vpasswd. The database tells more:
+	// see ReadSQLConfig and SQL.Detect.
+	SQL bool
 }
 
 // detectDomains is how many domains are looked into.
@@ -34,17 +39,29 @@ func DetectProfile(home, qmail *os.Root) (*Detection, error) {
 	if err := d.home(home); err != nil {
 		return nil, err
 	}
+	if err := d.assign(home, qmail); err != nil {
+		return nil, err
+	}
+	if d.SQL = d.SQL && !d.has("vpasswd"); d.SQL {
+		d.told("sql", "etc/"+sqlConfigName)
+	}
+	d.Told = slices.DeleteFunc(d.Told, func(t string) bool { return strings.HasPrefix(t, "vpasswd: ") })
+	return d, nil
+}
+
+// assign looks into the domains of users/assign.
+func (d *Detection) assign(home, qmail *os.Root) error {
 	usersDir, err := safefs.OpenDir(qmail, "users", nil)
 	if errors.Is(err, fs.ErrNotExist) {
-		return d, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer usersDir.Close()
 	assign, err := readLines(usersDir, "assign", true)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	looked := 0
 	for _, l := range assign.lines {
@@ -61,16 +78,16 @@ func DetectProfile(home, qmail *os.Root) (*Detection, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		looked++
 		err = d.domain(dir, dom)
 		dir.Close()
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return d, nil
+	return nil
 }
 
 func (d *Detection) told(what, where string) bool {
@@ -103,6 +120,11 @@ func (d *Detection) home(home *os.Root) error {
 		return err
 	}
 	defer etc.Close()
+	if _, err := etc.Lstat(sqlConfigName); err == nil {
+		d.SQL = true
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	b, _, err := readFile(etc, "inc_deps")
 	if err != nil {
 		return err
@@ -147,18 +169,7 @@ func (d *Detection) domain(dir *safefs.Dir, dom *Domain) error {
 	switch text := string(b); {
 	case !ok:
 	case strings.HasSuffix(text, "/bin/vdelivermail '' delete\n") && d.told("release", where(".qmail-default")):
-		p, had := DefaultProfile56(), d.Profile
-		p.Home, p.UID, p.GID = had.Home, had.UID, had.GID
-		if d.has("clear passwords") {
-			p.ClearPasswords = had.ClearPasswords
-		}
-		if d.has("hash") {
-			p.Hash = had.Hash
-		}
-		if d.has("hash directories") {
-			p.BigDir = had.BigDir
-		}
-		d.Profile = p
+		d.become56()
 	case strings.HasSuffix(text, "/bin/vdelivermail '' bounce-no-mailbox\n"):
 		d.told("release", where(".qmail-default"))
 	}
@@ -166,6 +177,7 @@ func (d *Detection) domain(dir *safefs.Dir, dom *Domain) error {
 	if err != nil || !ok {
 		return err
 	}
+	d.told("vpasswd", where("vpasswd"))
 	d.users(ParseVpasswd(b), where("vpasswd"))
 	if _, err := dir.Lstat(".dir-control"); err == nil || errors.Is(err, fs.ErrNotExist) {
 		if d.told("hash directories", where(".dir-control")) {

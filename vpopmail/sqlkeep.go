@@ -218,10 +218,10 @@ func (b *SQL) Limits(ctx context.Context, d *Domain) (Limits, bool, error) {
 	if b.s == nil {
 		return Limits{}, false, ErrNotOpened
 	}
-	return readLimits(ctx, b.db, d.Real)
+	return limitsRow(ctx, b.db, d.Real)
 }
 
-func readLimits(ctx context.Context, q querier, domain string) (l Limits, ok bool, err error) {
+func limitsRow(ctx context.Context, q querier, domain string) (l Limits, ok bool, err error) {
 	l = NoLimits()
 	rows, err := q.QueryContext(ctx, "select "+strings.Join(limitColumns, ", ")+" from `limits` where `domain` = ?", domain)
 	if err != nil {
