@@ -112,13 +112,13 @@ func (s *Store) AddDomain(ctx context.Context, spec DomainSpec, hup func(context
 		return nil, &Error{Domain: spec.Name, Err: ErrDomainExists}
 	}
 	live, err := s.GoLive(ctx, []Live{{Name: res.Domain.Name, Optimize: spec.Optimize}}, hup)
-	if err != nil {
+	if live == nil {
 		return nil, err
 	}
 	res.Domain.Pending = false
 	res.Changes = live.Changes
 	res.Problems = append(res.Problems, live.Problems...)
-	return res, nil
+	return res, err
 }
 
 // catchAll checks the word behind vdelivermail: it stands in a shell command.

@@ -32,8 +32,16 @@ var (
 	ErrNotesDamaged  = errors.New("damaged notes of an interrupted change")
 	ErrHasAliases    = errors.New("alias domains exist")
 	ErrLimit         = errors.New("not a limit")
+	ErrBadAlias      = errors.New("alias that mail would not survive")
+	ErrAliasExists   = errors.New("alias already exists")
+	ErrNoAlias       = errors.New("no aliases found")
 	ErrSharedDir     = errors.New("directory is not this domain's alone")
 	ErrLeaving       = errors.New("domain is being removed; DeleteDomain has to finish that first")
+	ErrCatchAll      = errors.New("account gets the mail for unknown users")
+	ErrPasswordFixed = errors.New("account may not change its password")
+	ErrWrongPassword = errors.New("authentication failed")
+	ErrBadDir        = errors.New("not an absolute path")
+	ErrNotRoot       = errors.New("only root may give these flags")
 	// ErrBusy says that a lock was not given within the time that
 	// Options.LockWait allows. vpopmail says "File busy try again later!".
 	ErrBusy = safefs.ErrLocked
@@ -112,16 +120,27 @@ var longMessages = map[string]struct {
 // in err. A reason that the programs do not have is status 255 with err's own
 // words; nil is 0. vpopmail 5.6 adds "(max=N)" to what is too long.
 func ClassicStatus(program string, err error) (status int, stdout string) {
+	if status, stdout, ok := infoStatus(program, err); ok {
+		return status, stdout
+	}
+	if status, stdout, ok := userStatus(program, err); ok {
+		return status, stdout
+	}
 	var e *Error
 	var neither *neitherError
 	var aliases *AliasesError
+	var noAlias *noAliasError
 	switch {
 	case err == nil:
 		return 0, ""
+	case errors.Is(err, ErrAliasExists):
+		return 255, "" // said on standard error
+	case errors.As(err, &noAlias):
+		return 255, noAlias.words + "\n"
 	case errors.As(err, &aliases):
 		return 0, "Warning: Alias domains exist:\n" + indented(aliases.Aliases) +
 			"   use -f to force delete of domain and all aliases\n"
-	case errors.Is(err, ErrBadDomain) && program == "vadduser", errors.Is(err, ErrBadUser):
+	case errors.Is(err, ErrBadUser):
 		return 255, "Error: Illegal username\n"
 	case errors.Is(err, ErrBadDomain):
 		return 244, "Error: Invalid domain name\n"

@@ -86,7 +86,10 @@ func (s *Store) GoLive(ctx context.Context, list []Live, hup func(context.Contex
 	if err := g.rcpthosts(ctx, control); err != nil {
 		return nil, err
 	}
-	return g.res, s.dropPending(ctx, g.pending)
+	if err := s.dropPending(ctx, g.pending); err != nil {
+		return g.res, err
+	}
+	return g.res, g.changedLive(ctx)
 }
 
 // PlanLive returns the changes that GoLive would make now, and makes none. A

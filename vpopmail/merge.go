@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/qmailkit/qmailkit/internal/safefs"
 	"github.com/qmailkit/qmailkit/maildir"
 )
 
@@ -123,19 +122,21 @@ func (b *batch) store(cur, next User, res *UserResult) error {
 	if next.Quota != cur.Quota {
 		b.requota = append(b.requota, next)
 	}
+	if next.Hash != cur.Hash {
+		b.rehashed = append(b.rehashed, next)
+	}
 	return nil
 }
 
-// recountQuotas writes maildirsize afresh for every account whose quota
-// changes, as vsetuserquota does. It comes before the change of vpasswd: an
-// interruption in between leaves a file with right sums and a first line that
-// nobody compares. Where an account's Maildir is gone or elsewhere there is
-// nothing to do.
-func (b *batch) recountQuotas(ctx context.Context) error {
-	o := b.s.Owner(b.d.UID, b.d.GID)
+// recountQuotas writes maildirsize afresh for accounts whose quota changes, as
+// vsetuserquota does. It comes before the change of vpasswd: an interruption in
+// between leaves a file with right sums and a first line that nobody compares.
+// Where an account's Maildir is gone or elsewhere there is nothing to do.
+func (s *Store) recountQuotas(ctx context.Context, d *Domain, users []User) error {
+	o := s.Owner(d.UID, d.GID)
 	opts := &maildir.Options{Owner: &maildir.Owner{UID: o.UID, GID: o.GID}}
-	for _, u := range b.requota {
-		root, name, err := b.s.place(u.Dir + "/Maildir")
+	for _, u := range users {
+		root, name, err := s.place(u.Dir + "/Maildir")
 		if errors.Is(err, ErrNotMounted) {
 			continue
 		}
@@ -156,41 +157,4 @@ func (b *batch) recountQuotas(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// defaultQuota is what the domain's limits say for new accounts: the file
-// .qmailadmin-limits, else the installation's vlimits.default. Where vpopmail
-// finds neither it adds nobody; here there is no limit then.
-func (b *batch) defaultQuota() (string, error) {
-	text, ok, err := readFile(b.dir, ".qmailadmin-limits")
-	if err != nil {
-		return "", err
-	}
-	if !ok {
-		etc, err := safefs.OpenDir(b.s.home, "etc", b.s.o.hook)
-		if err == nil {
-			text, _, err = readFile(etc, "vlimits.default")
-			etc.Close()
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-	}
-	var size, count uint64
-	for line := range strings.Lines(string(text)) {
-		f := strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(" \t:\n", c) })
-		if len(f) < 2 || line[0] == '#' || line[0] == ' ' || line[0] == '\t' {
-			continue
-		}
-		switch f[0] {
-		case "default_quota":
-			size = strtoll(f[1])
-		case "default_maxmsgcount":
-			count = strtoll(f[1])
-		}
-	}
-	if size == 0 && count == 0 {
-		return NoQuota, nil
-	}
-	return formatQuota(size, count), nil
 }

@@ -30,7 +30,7 @@ const userBytes = "!#$&'*+-.=?^_`{|}~"
 var ownNames = []string{
 	"vpasswd", "vpasswd.cdb", "cdb.tmp", ".vpasswd.lock",
 	".dir-control", ".dir_control_free", ".dir_control_free.lock", ".dir_control_free.bak",
-	".no-user.msg", ".over-quota.msg", ".quotawarn.msg", ".aliasdomains", intentName,
+	".no-user.msg", ".over-quota.msg", ".quotawarn.msg", ".aliasdomains", intentName, afterName,
 }
 
 // ownPrefixes are the beginnings of more such names. qmail-local reads
@@ -58,14 +58,38 @@ func (p *Profile) User(name string) (string, error) {
 			return fail(fmt.Errorf("%w: byte %q", ErrBadUser, n[i:i+1]))
 		}
 	}
+	if what := ownFile(n); what != "" {
+		return fail(fmt.Errorf("%w: %s", ErrUserDir, what))
+	}
+	return n, nil
+}
+
+// ownFile says whose file a name in a domain's directory is; empty is nobody's.
+func ownFile(name string) string {
 	for _, own := range ownNames {
-		if n == own {
-			return fail(fmt.Errorf("%w: a file of vpopmail", ErrUserDir))
+		if name == own {
+			return "a file of vpopmail"
 		}
 	}
 	for _, own := range ownPrefixes {
-		if strings.HasPrefix(n, own) {
-			return fail(fmt.Errorf("%w: a file of vpopmail or qmail", ErrUserDir))
+		if strings.HasPrefix(name, own) {
+			return "a file of vpopmail or qmail"
+		}
+	}
+	return ""
+}
+
+// oldUser checks the name of an account that exists, and returns it in lower
+// case. Records made by vpopmail may have a slash in the name, and can be
+// changed and removed.
+func (p *Profile) oldUser(name string) (string, error) {
+	n := lower(name)
+	if n == "" {
+		return "", &Error{User: name, Field: "user", Err: fmt.Errorf("%w: it is empty", ErrBadUser)}
+	}
+	for i := 0; i < len(n); i++ {
+		if !alnum(n[i]) && n[i] != '/' && strings.IndexByte(userBytes, n[i]) < 0 {
+			return "", &Error{User: name, Field: "user", Err: fmt.Errorf("%w: byte %q", ErrBadUser, n[i:i+1])}
 		}
 	}
 	return n, nil

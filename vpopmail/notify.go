@@ -1,8 +1,11 @@
+//go:build unix
+
 package vpopmail
 
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // changed calls Options.OnChange when a change is on the disk. subject is the
@@ -49,6 +52,25 @@ func (s *Store) changedUsers(ctx context.Context, cmd, domain string, names []st
 	}
 	for _, name := range names {
 		if err := s.changed(ctx, cmd, name+"@"+domain, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changedLive calls OnChange for the domains that went live: those that were
+// prepared, and whatever came into users/assign.
+func (g *goLive) changedLive(ctx context.Context) error {
+	for i, d := range g.domains {
+		is := func(c Change) bool { return c.File == "users/assign" && c.Added && c.Line == g.lines[i] }
+		if !d.Pending && !slices.ContainsFunc(g.res.Changes, is) {
+			continue
+		}
+		cmd, detail := "add_domain", ""
+		if d.Alias() {
+			cmd, detail = "add_alias_domain", d.Real
+		}
+		if err := g.s.changed(ctx, cmd, d.Name, detail); err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,12 @@ func program(name string) func(h *host, st *step) result {
 	case "vadduser":
 		return (*host).vadduser
 	}
-	return domainProgram(name)
+	for _, more := range []func(string) func(*host, *step) result{userProgram, domainProgram} {
+		if run := more(name); run != nil {
+			return run
+		}
+	}
+	return nil
 }
 
 // carryOut runs one command of the real programs and returns what it said; the

@@ -174,6 +174,8 @@ const (
 	tempCDB     = tempPrefix + "_cdb"
 	tempSide    = tempPrefix + "_side"
 	tempIntent  = tempPrefix + "_change"
+	tempAfter   = tempPrefix + "_after"
+	tempFree    = tempPrefix + "_free"
 )
 
 // Commit writes vpasswd and vpasswd.cdb anew, once for any number of changes:

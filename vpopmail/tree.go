@@ -25,8 +25,9 @@ type builder struct {
 	own  safefs.Owner
 	path string
 	dir  *safefs.Dir // of path; nil is none
-	// noLogin leaves lastauth out: it is in a table.
+	// noLogin leaves lastauth out: it is in a table, or nowhere.
 	noLogin bool
+	pass    bool // with sqwebmail-pass
 }
 
 func (b *builder) close() {
@@ -98,10 +99,15 @@ func (b *builder) user(at string, u User) error {
 			return err
 		}
 	}
-	if quota == "" || quota == NoQuota {
+	if b.pass {
+		if err := writeNew(md, passName, passText(&u), b.own); err != nil {
+			return err
+		}
+	}
+	if u.Quota == "" || u.Quota == NoQuota {
 		return nil
 	}
-	return writeNew(md, "maildirsize", quota+"\n0 0\n", b.own)
+	return writeNew(md, "maildirsize", u.Quota+"\n0 0\n", b.own)
 }
 
 // writeNew makes a small file without syncing it.

@@ -23,7 +23,7 @@ func (s *Store) RemoveUsers(ctx context.Context, domain string, stored []User) (
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.backend.Edit(ctx, d)
+	rec, err := s.edit(ctx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -36,13 +36,8 @@ func (s *Store) RemoveUsers(ctx context.Context, domain string, stored []User) (
 	if len(removed) == 0 {
 		return nil, nil
 	}
-	if s.p.BigDir {
-		c, _, err := rec.Counter()
-		if err != nil {
-			return nil, err
-		}
-		c.Users -= min(c.Users, uint64(len(removed)))
-		rec.SetCounter(c, 0)
+	if err := s.countDown(rec, len(removed)); err != nil {
+		return nil, err
 	}
 	return removed, rec.Commit(ctx, CommitSteps{})
 }

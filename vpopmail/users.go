@@ -161,8 +161,9 @@ type batch struct {
 	used    int
 	quota   string // default of the domain
 	made    []MadeUser
-	quotas  map[string]string // of made, by directory
-	requota []User            // whose maildirsize has to follow
+	makes   map[string]User // of made, by directory
+	// Whose maildirsize, and whose sqwebmail-pass, have to follow.
+	requota, rehashed []User
 }
 
 func (s *Store) put(ctx context.Context, domain string, list []Put, onlyNew bool) (*UsersResult, error) {
@@ -179,11 +180,13 @@ func (s *Store) put(ctx context.Context, domain string, list []Put, onlyNew bool
 		return nil, err
 	}
 	defer dir.Close()
-	b := &batch{s: s, d: d, dir: dir, res: res, quotas: map[string]string{}}
-	if b.quota, err = b.defaultQuota(); err != nil {
+	b := &batch{s: s, d: d, dir: dir, res: res, makes: map[string]User{}}
+	limits, _, err := s.limits(ctx, d)
+	if err != nil {
 		return nil, err
 	}
-	if b.rec, err = s.backend.Edit(ctx, d); err != nil {
+	b.quota = limits.UserQuota()
+	if b.rec, err = s.edit(ctx, d); err != nil {
 		return nil, err
 	}
 	defer b.rec.Close()
@@ -318,6 +321,7 @@ func (b *batch) report(code, user, words string) {
 // add finds the new account's directory and keeps it for the commit.
 func (b *batch) add(r *readyUser, res *UserResult) error {
 	u := r.want
+	u.UID = b.s.newUID
 	if u.Hash == "" && r.Clear != "" {
 		// Removed by somebody between the look-up and the lock.
 		h, err := b.s.hash(r.Clear)
@@ -361,7 +365,7 @@ func (b *batch) add(r *readyUser, res *UserResult) error {
 		b.used++
 	}
 	b.made = append(b.made, MadeUser{u.Name, below})
-	b.quotas[below] = u.Quota
+	b.makes[below] = u
 	res.Outcome, res.User = Added, u
 	return nil
 }
@@ -372,7 +376,7 @@ func (b *batch) place(c *DirControl, free *[]string) (sub string, backfilled boo
 	if !b.s.p.BigDir {
 		return "", false
 	}
-	if b.counted {
+	if b.counted && b.s.domainKeeper() == nil {
 		c.Reread()
 	}
 	if len(*free) > 0 {
@@ -414,17 +418,17 @@ func (b *batch) commit(ctx context.Context) error {
 		b.rec.SetCounter(b.counter, b.used)
 	}
 	own := b.s.owner(b.d.UID, b.d.GID)
-	return b.rec.Commit(ctx, CommitSteps{Made: b.made, Build: func(dir *safefs.Dir) error {
-		bd := &builder{top: dir, own: own}
+	return b.s.commitPass(ctx, b.d, b.rec, b.rehashed, CommitSteps{Made: b.made, Build: func(dir *safefs.Dir) error {
+		bd := &builder{top: dir, own: own, noLogin: !b.s.p.AuthLogging || b.s.keepsLogins(), pass: b.s.p.SqwebmailPass}
 		defer bd.close()
 		for _, m := range b.made {
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
-			if err := bd.user(m.Dir, b.quotas[m.Dir]); err != nil {
+			if err := bd.user(m.Dir, b.makes[m.Dir]); err != nil {
 				return err
 			}
 		}
-		return b.recountQuotas(ctx)
+		return b.s.recountQuotas(ctx, b.d, b.requota)
 	}})
 }
