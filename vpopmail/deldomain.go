@@ -40,14 +40,6 @@ func (r *DeleteDomainResult) Classic() string {
 	return "Warning: Alias domains deleted:\n" + indented(r.Aliases)
 }
 
-func indented(names []string) string {
-	var b strings.Builder
-	for _, n := range names {
-		b.WriteString("   " + n + "\n")
-	}
-	return b.String()
-}
-
 // DeleteDomain does the job of vdeldomain. An alias domain is only taken out of
 // qmail's files. A real domain goes with all its accounts and mail, and with
 // its alias domains if opts says Force; without, they are ErrHasAliases (see

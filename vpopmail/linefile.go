@@ -119,3 +119,12 @@ func (f *lineFile) key(line string) string {
 	labels[0], labels[1] = a, b
 	return strings.Join(labels, ".")
 }
+
+// indented is how vdeldomain lists alias domains.
+func indented(names []string) string {
+	var b strings.Builder
+	for _, n := range names {
+		b.WriteString("   " + n + "\n")
+	}
+	return b.String()
+}

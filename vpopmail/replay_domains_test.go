@@ -2,13 +2,18 @@
 
 package vpopmail
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // domainProgram is program for the jobs that concern domains.
 func domainProgram(name string) func(h *host, st *step) result {
 	switch name {
 	case "vdeldomain":
 		return (*host).vdeldomain
+	case "valias":
+		return (*host).valias
 	case "vmoddomlimits":
 		return (*host).vmoddomlimits
 	}
@@ -19,6 +24,9 @@ func told(context.Context) error { return nil }
 
 func (h *host) vdeldomain(st *step) result {
 	opt, args := getopt(st.Argv[1:], "")
+	if len(args) == 0 {
+		return usage(st)
+	}
 	_, force := opt["f"]
 	res, err := h.store(st, "").DeleteDomain(h.t.Context(), args[0], &DeleteDomainOptions{Force: force}, told)
 	if err != nil {
@@ -26,6 +34,32 @@ func (h *host) vdeldomain(st *step) result {
 	}
 	return result{stdout: res.Classic(), problems: res.Problems}
 }
+
+func (h *host) valias(st *step) result {
+	ctx := h.t.Context()
+	opt, args := getopt(st.Argv[1:], "i")
+	if len(args) == 0 {
+		return usage(st)
+	}
+	s := h.store(st, "")
+	if line, ok := opt["i"]; ok {
+		return result{err: s.AddAlias(ctx, args[0], line)}
+	}
+	if _, ok := opt["d"]; ok {
+		_, err := s.RemoveAlias(ctx, args[0])
+		return result{err: err}
+	}
+	if _, ok := opt["n"]; ok {
+		names, err := s.AliasNames(ctx, args[0])
+		return result{stdout: strings.Join(append(names, ""), "\n"), err: err}
+	}
+	out, err := s.ClassicAliases(ctx, args[0])
+	return result{stdout: out, err: err}
+}
+
+// usage is a command line that only the program itself can refuse: what it says
+// is not this package's.
+func usage(st *step) result { return result{rc: st.RC, stdout: st.Stdout} }
 
 func (h *host) vmoddomlimits(st *step) result {
 	ctx := h.t.Context()

@@ -1,0 +1,158 @@
+//go:build unix
+
+package vpopmail
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/qmailkit/qmailkit/internal/safefs"
+)
+
+// TestAliasLines goes through one alias, by an alias domain too.
+func TestAliasLines(t *testing.T) {
+	ctx := t.Context()
+	h := newHost(t, DefaultProfile54(), controlBefore)
+	withDomain(t, h)
+	s := h.open()
+	if _, err := s.AddAliasDomain(ctx, "example.com", "example.net", told); err != nil {
+		t.Fatal(err)
+	}
+	const file = "VPOPMAIL/domains/example.com/.qmail-first:last"
+	for i, addr := range []string{"First.Last@example.com", "first.last@EXAMPLE.net"} {
+		if err := s.AddAlias(ctx, addr, "joe@example.org"); (i == 1) != errors.Is(err, ErrAliasExists) {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+	// A last line without newline is ended before the next is added.
+	h.write(file, "joe@example.org\n|prog")
+	if err := s.AddAlias(ctx, "first.last@example.net", "&jim@example.org"); err != nil {
+		t.Fatal(err)
+	}
+	if f := h.snapshot()[file]; f.Content != "joe@example.org\n|prog\n&jim@example.org\n" || f.Mode != "0600" || os.Geteuid() == 0 && f.UID != 89 {
+		t.Errorf("%+v", f)
+	}
+	lines, err := s.Alias(ctx, "FIRST.last@example.com")
+	if err != nil || !slices.Equal(lines, []string{"joe@example.org", "|prog", "&jim@example.org"}) {
+		t.Errorf("%q, %v", lines, err)
+	}
+	out, err := s.ClassicAliases(ctx, "first.last@example.net")
+	if err != nil || !strings.HasPrefix(out, "first.last@example.com -> joe@example.org\n") {
+		t.Errorf("%q, %v", out, err)
+	}
+	for i := range 2 {
+		if gone, err := s.RemoveAlias(ctx, "first.last@example.com"); err != nil || gone != (i == 0) {
+			t.Errorf("removal %d: %v, %v", i, gone, err)
+		}
+	}
+	if lines, err := s.Alias(ctx, "first.last@example.com"); lines != nil || err != nil {
+		t.Errorf("%q, %v", lines, err)
+	}
+	for _, what := range []string{"first.last@example.com", "example.com"} {
+		_, err := s.ClassicAliases(ctx, what)
+		rc, words := ClassicStatus("valias", err)
+		if !errors.Is(err, ErrNoAlias) || rc != 255 || !strings.HasPrefix(words, "No aliases ") {
+			t.Errorf("%s: %v, %d %q", what, err, rc, words)
+		}
+	}
+}
+
+// TestAliasRefused has what AddAlias and RemoveAlias refuse; nothing changes.
+func TestAliasRefused(t *testing.T) {
+	ctx := t.Context()
+	h := newHost(t, DefaultProfile54(), controlBefore)
+	withDomain(t, h)
+	s := h.open()
+	before := h.snapshot()
+	const ok = "joe@example.org"
+	for _, c := range []struct {
+		addr, line string
+		want       error
+	}{
+		{"../../../etc/x@example.com", ok, ErrBadUser}, {"@example.com", ok, ErrBadUser}, {"a:b@example.com", ok, ErrBadUser},
+		{"a\x00b@example.com", ok, ErrBadUser}, {"team", ok, ErrBadUser}, {strings.Repeat("a", 33) + "@example.com", ok, ErrTooLong},
+		{"team@nowhere.example.org", ok, ErrNoDomain}, {"default@example.com", ok, ErrBadAlias},
+		{"team@example.com", "", ErrBadAlias}, {"team@example.com", " \t", ErrBadAlias}, {"team@example.com", " joe@example.org", ErrBadAlias},
+		{"team@example.com", "a\nb", ErrBadByte}, {"team@example.com", "a\x00b", ErrBadByte},
+		{"team@example.com", strings.Repeat("a", 160), ErrTooLong},
+	} {
+		if err := s.AddAlias(ctx, c.addr, c.line); !errors.Is(err, c.want) {
+			t.Errorf("%q %q: %v, want %v", c.addr, c.line, err, c.want)
+		}
+	}
+	if _, err := s.RemoveAlias(ctx, "default@example.com"); !errors.Is(err, ErrBadAlias) {
+		t.Errorf("the catch-all: %v", err)
+	}
+	compareTrees(t, "refused", before, h.snapshot())
+	for _, c := range [][2]string{{"a@example.com", ok}, {strings.Repeat("a", 32) + "@example.com", strings.Repeat("b", 159)}} {
+		if err := s.AddAlias(ctx, c[0], c[1]); err != nil {
+			t.Errorf("%q: %v", c[0], err)
+		}
+	}
+}
+
+// TestAliasNames lists what valias -n lists: without case, links of mailing
+// lists once.
+func TestAliasNames(t *testing.T) {
+	ctx := t.Context()
+	h := newHost(t, DefaultProfile54(), controlBefore)
+	withDomain(t, h)
+	const dom = "VPOPMAIL/domains/example.com/"
+	for _, f := range []string{".qmail-b:c", ".qmail-B", ".qmail-a_b", ".qmail-aa", ".qmail-x-default", ".qmail-", ".qmailx", ".qmail-dotted.name", ".qmail-none"} {
+		h.write(dom+f, strings.Repeat("to "+f+"\n", len(f)%2+1))
+	}
+	h.write(dom+".qmail-none", "")
+	for _, f := range []string{"list", "list-default", "list-owner", "list-return-default"} {
+		if err := os.Symlink("list/"+f, filepath.Join(h.dir, dom, ".qmail-"+f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := h.open()
+	names, err := s.AliasNames(ctx, "example.com")
+	if want := []string{"a_b", "aa", "B", "b.c", "dotted.name", "list", "none", "x-default"}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("%q, %v, want %q", names, err, want)
+	}
+	var seen []string
+	for a, err := range s.Aliases(ctx, "example.com") {
+		seen = append(seen, a.Name)
+		if want := map[string]error{"list": safefs.ErrLink, "dotted.name": ErrBadAlias}[a.Name]; !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", a.Name, err, want)
+		}
+	}
+	if !slices.Equal(seen, names) {
+		t.Errorf("%q", seen)
+	}
+	out, err := s.ClassicAliases(ctx, "example.com")
+	if err != nil || !strings.HasPrefix(out, "a_b@example.com -> to .qmail-a_b\n") || !strings.HasSuffix(out, "x-default@example.com -> to .qmail-x-default\n") {
+		t.Errorf("%q, %v", out, err)
+	}
+	if err := s.AddAlias(ctx, "list@example.com", "joe@example.org"); !errors.Is(err, safefs.ErrLink) {
+		t.Errorf("through a link: %v", err)
+	}
+}
+
+// TestAliasesAtOnce adds lines to one alias from many goroutines.
+func TestAliasesAtOnce(t *testing.T) {
+	h := newHost(t, DefaultProfile54(), controlBefore)
+	withDomain(t, h)
+	h.opts.LockWait = 20e9
+	s := h.open()
+	var wg sync.WaitGroup
+	const n = 20
+	for i := range n {
+		wg.Go(func() {
+			if err := s.AddAlias(t.Context(), "team@example.com", string(rune('a'+i))+"@example.org"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if lines, err := s.Alias(t.Context(), "team@example.com"); err != nil || len(lines) != n {
+		t.Errorf("%q, %v", lines, err)
+	}
+}
