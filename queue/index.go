@@ -182,10 +182,12 @@ func (s *scanner) entries(ctx context.Context, d *safefs.Dir, p Part, num int, s
 				continue
 			}
 		case err != nil:
-			if id, ok := zeroPadded(e.Name()); ok {
+			if id, ok := s.misnamed(e.Name()); ok {
 				s.extra(extra{id, p, dir + "/" + e.Name()})
 				continue
 			}
+		case num < 0 && s.ix.layout.IsSplit(p) && id < ID(s.ix.layout.Split):
+			// It stands in the place of a directory.
 		case inPlace && (num < 0 || s.ix.bucketOf(id) == uint64(num)):
 			s.place(p, id)
 			continue
@@ -213,6 +215,19 @@ func (s *scanner) extra(x extra) {
 	s.mu.Lock()
 	s.ix.extras = append(s.ix.extras, x)
 	s.mu.Unlock()
+}
+
+// misnamed reads a number that is not written as qmail writes it. A checker also
+// takes one between blanks, which qmail does not.
+func (s *scanner) misnamed(name string) (ID, bool) {
+	if s.odd != nil {
+		trimmed := strings.Trim(name, " \t\r\n")
+		if id, err := ParseID(trimmed); err == nil {
+			return id, true
+		}
+		name = trimmed
+	}
+	return zeroPadded(name)
 }
 
 // zeroPadded reads a number behind zeros too many, which qmail reads as that

@@ -273,6 +273,8 @@ func (m *Message) parse() error {
 func parseInfo(path, data string) (string, error) {
 	text, _, ended := strings.Cut(data, "\x00")
 	switch {
+	case data == "":
+		return "", &RecordError{path, 0, fmt.Errorf("%w: the file is empty", ErrCut)}
 	case len(data) >= keep && !ended:
 		return "", &RecordError{path, 0, fmt.Errorf("%w: more than %d bytes", ErrLong, keep)}
 	case !ended:
