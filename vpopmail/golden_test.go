@@ -35,6 +35,7 @@ type step struct {
 	ByHand  string                `json:"by_hand"`
 	Changed map[string]goldenFile `json:"changed"`
 	Removed []string
+	SQL     []string // statements that the program sent
 }
 
 type goldenFile struct {
@@ -229,6 +230,9 @@ func diff(before, after map[string]seen) (changed, removed []string) {
 
 // goldenSalt finds the salt in the hash that a step stored for a user.
 func goldenSalt(st *step, user string) string {
+	if salt := sqlSalt(st.SQL, user); salt != "" {
+		return salt
+	}
 	for name, f := range st.Changed {
 		if !strings.HasSuffix(name, "/vpasswd") {
 			continue
