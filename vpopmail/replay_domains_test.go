@@ -14,6 +14,8 @@ func domainProgram(name string) func(h *host, st *step) result {
 		return (*host).vdeldomain
 	case "valias":
 		return (*host).valias
+	case "vipmap":
+		return (*host).vipmap
 	case "vmoddomlimits":
 		return (*host).vmoddomlimits
 	}
@@ -90,4 +92,23 @@ func (h *host) vmoddomlimits(st *step) result {
 		return nil
 	})
 	return result{err: err}
+}
+
+func (h *host) vipmap(st *step) result {
+	ctx := h.t.Context()
+	opt, args := getopt(st.Argv[1:], "")
+	s := h.store(st, "")
+	if _, ok := opt["a"]; ok {
+		return result{err: s.AddIPAlias(ctx, IPAlias{args[0], args[1]})}
+	}
+	if _, ok := opt["d"]; ok {
+		_, err := s.RemoveIPAlias(ctx, IPAlias{args[0], args[1]})
+		return result{err: err}
+	}
+	all, err := s.IPAliases(ctx)
+	res := result{err: err}
+	for _, a := range all {
+		res.stdout += a.Classic()
+	}
+	return res
 }

@@ -56,7 +56,6 @@ func replays() []replay {
 var notOurs = map[string]string{
 	"":              "an edit by hand",
 	"clearopensmtp": "POP before SMTP is kept by tcpserver's rules, not by accounts",
-	"vipmap":        "address map",
 }
 
 // A departure is a step in which this package does not do what the real
