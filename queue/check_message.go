@@ -84,6 +84,7 @@ type examiner struct {
 	c    *checker
 	dirs *bucketDirs
 	buf  []byte
+	recs Records
 
 	id     ID
 	files  []found
@@ -473,8 +474,8 @@ func (x *examiner) records(f *found) error {
 	}
 	var bad, cut, long recordCount
 	sender := false
-	for recs := NewRecords(r); ; {
-		rec, err := recs.Next()
+	for x.recs.reset(r); ; {
+		rec, err := x.recs.Next()
 		if err == io.EOF {
 			break
 		} else if err != nil {

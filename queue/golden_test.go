@@ -25,16 +25,8 @@ import (
 
 // A golden queue is one that real programs made; see testdata/README.
 type golden struct {
-	name     string
-	files    map[string][]byte
-	manifest map[string]manifestLine
-}
-
-// manifestLine is what a file was on the machine where the queue was made.
-type manifestLine struct {
-	ino          uint64
-	uid          int
-	mtime, atime time.Time
+	name  string
+	files map[string][]byte
 }
 
 // readGolden reads testdata/golden.tar.gz once.
@@ -100,36 +92,41 @@ func goldenQueue(t testing.TB, name string) *golden {
 // damaged says that the queue was damaged by hand.
 func (g *golden) damaged() bool { return g.files["defects.json"] != nil }
 
-// lines reads the manifest.
-func (g *golden) lines(t testing.TB) map[string]manifestLine {
+// manifest is what a copy of a queue cannot keep, by path: inode numbers and
+// times of access.
+type manifest map[string]struct {
+	ino   uint64
+	atime time.Time
+}
+
+func (g *golden) manifest(t testing.TB) manifest {
 	t.Helper()
-	if g.manifest != nil {
-		return g.manifest
-	}
-	m := map[string]manifestLine{}
+	m := manifest{}
 	for i, line := range strings.Split(strings.TrimSuffix(string(g.files["manifest.tsv"]), "\n"), "\n") {
 		f := strings.Split(line, "\t")
 		if i == 0 {
 			continue
 		}
-		var n [4]int64
-		for k, s := range []string{f[2], f[4], f[8], f[9]} {
-			v, err := strconv.ParseInt(s, 10, 64)
-			if err != nil {
-				t.Fatalf("%s: manifest line %d: %v", g.name, i+1, err)
-			}
-			n[k] = v
+		ino, err := strconv.ParseUint(f[2], 10, 64)
+		at, err2 := strconv.ParseInt(f[9], 10, 64)
+		if err != nil || err2 != nil {
+			t.Fatalf("%s: manifest line %d: %q", g.name, i+1, line)
 		}
-		m[strings.TrimPrefix(f[0], "queue/")] = manifestLine{uint64(n[0]), int(n[1]), time.Unix(n[2], 0), time.Unix(n[3], 0)}
+		file := m[f[0]]
+		file.ino, file.atime = ino, time.Unix(at, 0)
+		m[strings.TrimPrefix(f[0], "queue/")] = file
 	}
-	g.manifest = m
 	return m
 }
 
-// now is an hour after the queue was made.
-func (g *golden) now(t testing.TB) time.Time {
-	t.Helper()
-	return g.lines(t)["bounce"].atime.Add(time.Hour)
+func (m manifest) inode(path string) (uint64, bool) {
+	f, ok := m[path]
+	return f.ino, ok
+}
+
+func (m manifest) time(path string) (time.Time, bool) {
+	f, ok := m[path]
+	return f.atime, ok
 }
 
 // unpack unpacks the queue, with owners where the test is run by root.
@@ -194,18 +191,16 @@ func settle(t testing.TB, path string, h *tar.Header) {
 // options make the queue what it was.
 func (g *golden) options(t testing.TB) *Options {
 	t.Helper()
-	m := g.lines(t)
-	now := g.now(t)
+	m := g.manifest(t)
+	made, ok := m.time("bounce")
+	if !ok {
+		t.Fatalf("%s: no time in the manifest", g.name)
+	}
+	// An hour after the queue was made.
 	return &Options{
-		Now: func() time.Time { return now },
-		Inodes: func(path string) (uint64, bool) {
-			l, ok := m[path]
-			return l.ino, ok
-		},
-		ATimes: func(path string) (time.Time, bool) {
-			l, ok := m[path]
-			return l.atime, ok
-		},
+		Now:    func() time.Time { return made.Add(time.Hour) },
+		Inodes: m.inode,
+		ATimes: m.time,
 	}
 }
 

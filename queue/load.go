@@ -215,14 +215,19 @@ func (m *Message) take(p Part, fi safefs.Info) {
 		return
 	}
 	m.Size = fi.Size
+	m.Inode = fi.Ino
 	m.Birth = fi.ModTime
 }
 
 func (l *loader) stat(m *Message, p Part, name string) (safefs.Info, error) {
-	if m.placed.Has(p) {
-		return l.dirs.lstat(p, name)
+	if !m.placed.Has(p) {
+		return l.q.lstat(m.path(p))
 	}
-	return l.q.lstat(m.path(p))
+	fi, err := l.dirs.lstat(p, name)
+	if err == nil && l.q.opts.Inodes != nil {
+		l.q.original(m.path(p), &fi)
+	}
+	return fi, err
 }
 
 // content reads the beginning of a file of an envelope.

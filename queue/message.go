@@ -116,6 +116,9 @@ type Message struct {
 	// Size is that of the message file in bytes, with the Received line of
 	// qmail-queue; -1 where there is none.
 	Size int64
+	// Inode is the inode number of the message file, which has to be ID; 0
+	// where there is none.
+	Inode uint64
 	// Sender of the envelope: empty for a bounce, "#@[]" for a bounce of a
 	// bounce, "x-@host-@[]" for one that tells each recipient apart. It is
 	// not known where HasSender is false: the envelope is missing, broken or

@@ -94,6 +94,9 @@ type Records struct {
 // NewRecords returns a reader of the records in r. It keeps MaxRecord bytes.
 func NewRecords(r io.Reader) *Records { return &Records{r: r} }
 
+// reset begins with another file.
+func (s *Records) reset(r io.Reader) { *s = Records{r: r, buf: s.buf} }
+
 // Next returns the next record, whose Data are valid until it is called again.
 // The end of the file is io.EOF.
 func (s *Records) Next() (Record, error) {
