@@ -28,8 +28,7 @@ const (
 type instruction struct {
 	kind lineKind
 	arg  string // command, path as it stands, or address
-	raw  string
-	line int // from 1
+	line int    // from 1
 }
 
 const (
@@ -42,7 +41,7 @@ const (
 
 // parseInstruction reads a line without its LF (vdelivermail.c:deliver_mail).
 func parseInstruction(l string) instruction {
-	in := instruction{raw: l, arg: l}
+	in := instruction{arg: l}
 	switch {
 	case l == "":
 		in.kind = lineBlank
