@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"path"
 	"time"
 
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/mailcopy"
 	"github.com/qmailkit/qmailkit/examples/internal/report"
+	"github.com/qmailkit/qmailkit/examples/internal/vpoptarget"
 	"github.com/qmailkit/qmailkit/maildir"
 	"github.com/qmailkit/qmailkit/sendmail"
 	"github.com/qmailkit/qmailkit/vpopmail"
@@ -17,8 +17,8 @@ import (
 
 // config is the command line.
 type config struct {
-	source, home, qmail string
-	homePath, profile   string
+	source string
+	target vpoptarget.Flags
 
 	domain  string
 	aliases cli.Strings
@@ -36,13 +36,11 @@ type config struct {
 	encoding maildir.Encoding
 	uidl     mailcopy.UIDLStyle
 
-	hup      string
-	stateDir string
-	reports  report.Files
-	json     bool
-	quiet    bool // no summary for people
-	dryRun   bool
-	now      func() time.Time
+	reports report.Files
+	json    bool
+	quiet   bool // no summary for people
+	dryRun  bool
+	now     func() time.Time
 }
 
 // action is what a subcommand does.
@@ -74,17 +72,12 @@ func newConfig() *config {
 
 func (c *config) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.source, "source", "", "`ROOT` of the old host's file system")
-	fs.StringVar(&c.home, "vpopmail", "/home/vpopmail", "vpopmail's `HOME` directory")
-	fs.StringVar(&c.qmail, "qmail", "/var/qmail", "qmail's `DIR`, with control and users in it")
-	fs.StringVar(&c.homePath, "vpopmail-path", "", "vpopmail's home as `PATH` in files, where HOME is mounted elsewhere (default: as its files tell, else HOME)")
-	fs.StringVar(&c.profile, "profile", "auto", "release of vpopmail: `auto|5.4|5.6`")
+	c.target.Declare(fs)
 	fs.StringVar(&c.domain, "domain", "", "`D` is the domain that gets the accounts (default: the first in local-host-names)")
 	fs.Var(&c.aliases, "alias-domain", "`D` becomes an alias of the domain; may be repeated (default: all others in local-host-names)")
 	fs.BoolVar(&c.noAlias, "no-alias-domains", false, "make no alias domains")
 	c.accountFlags(fs)
 	c.mailFlags(fs)
-	fs.StringVar(&c.hup, "hup", "none", "send HUP to qmail-send, process `PID|none`, when the domains are there; none prints a reminder")
-	fs.StringVar(&c.stateDir, "state", "", "`DIR` for what must be remembered between runs, replaced files among it (default: /var/lib/qmailkit for root, else the user's state directory)")
 	fs.Var(&c.reports, "report", "write a report to `FILE.json` or FILE.html; may be repeated")
 	fs.BoolVar(&c.json, "json", false, "print an object a line on stdout")
 	fs.BoolVar(&c.dryRun, "n", false, "change nothing: plan, or with undo say what it would take back")
@@ -109,8 +102,6 @@ func (c *config) check(needsSource bool) error {
 	switch {
 	case c.source == "" && needsSource:
 		return cli.Usagef("-source is missing: the root of the old host's file system")
-	case c.profile != "auto" && c.profile != "5.4" && c.profile != "5.6":
-		return cli.Usagef("-profile %q is none of auto, 5.4, 5.6", c.profile)
 	case c.noAlias && len(c.aliases) > 0:
 		return cli.Usagef("-no-alias-domains and -alias-domain exclude each other")
 	}
@@ -124,18 +115,5 @@ func (c *config) check(needsSource bool) error {
 			return cli.Usagef("-quota: %w", err)
 		}
 	}
-	_, err := c.hupPID()
-	return err
-}
-
-// hupPID is the process that gets the HUP; 0 is none.
-func (c *config) hupPID() (int, error) {
-	if c.hup == "none" || c.hup == "" {
-		return 0, nil
-	}
-	var pid int
-	if n, err := fmt.Sscanf(c.hup, "%d", &pid); n != 1 || err != nil || pid <= 1 || fmt.Sprint(pid) != c.hup {
-		return 0, cli.Usagef("-hup %q is neither a process number nor none", c.hup)
-	}
-	return pid, nil
+	return c.target.Check()
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
+	"github.com/qmailkit/qmailkit/examples/internal/vpoptarget"
 	"github.com/qmailkit/qmailkit/examples/sendmail2vpopmail/samplehost"
 )
 
@@ -92,8 +93,8 @@ func (d *demonstration) build() (err error) {
 
 func (d *demonstration) config() *config {
 	c := newConfig()
-	c.source, c.home, c.qmail, c.stateDir = d.path("old"), d.path("new/vpopmail"), d.path("new/qmail"), d.path("state")
-	c.profile, c.hup = "auto", "none"
+	c.source = d.path("old")
+	c.target = vpoptarget.Flags{Home: d.path("new/vpopmail"), Qmail: d.path("new/qmail"), State: d.path("state"), Profile: "auto", Hup: "none"}
 	c.commit.Writers = 2
 	return c
 }

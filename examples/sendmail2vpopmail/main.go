@@ -11,6 +11,9 @@ import (
 
 func main() { cli.Main(run) }
 
+// program is the name under which it is known, to its state too.
+const program = "sendmail2vpopmail"
+
 const long = `Without arguments: makes a sample Sendmail host in a temporary directory, moves
 it, verifies it, moves it again to show that nothing changes, and says where to
 look.
@@ -32,7 +35,7 @@ ROOT.`
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	app := cli.App{
-		Name: "sendmail2vpopmail", Short: "move a Sendmail host to qmail and vpopmail", Long: long,
+		Name: program, Short: "move a Sendmail host to qmail and vpopmail", Long: long,
 		Root: &cli.Command{Short: "the demonstration", Setup: setupDemo},
 		Commands: []*cli.Command{
 			{Name: "plan", Short: "say what would be done; change nothing", Setup: setup(doPlan, true)},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -36,52 +35,21 @@ const (
 // openPlan surveys the source against what the target is, or would be: a plan
 // needs no target yet.
 func (c *config) openPlan(ctx context.Context) (*move, error) {
-	home, err := openIfThere(c.home)
+	p, there, err := c.target.Plan(ctx)
 	if err != nil {
 		return nil, err
-	}
-	qmail, err := openIfThere(c.qmail)
-	if err != nil {
-		return nil, err
-	}
-	if home != nil && qmail != nil {
-		defer home.Close()
-		defer qmail.Close()
-		p, err := c.detect(home, qmail)
-		if err != nil {
-			return nil, err
-		}
-		return c.survey(ctx, p)
-	}
-	p := vpopmail.DefaultProfile54()
-	if c.profile == "5.6" {
-		p = vpopmail.DefaultProfile56()
-	}
-	p.Home = c.homePath
-	if p.Home == "" {
-		if p.Home, err = filepath.Abs(c.home); err != nil {
-			return nil, err
-		}
 	}
 	m, err := c.survey(ctx, p)
-	if err != nil {
-		return nil, err
+	if err != nil || there {
+		return m, err
 	}
-	for _, d := range []string{c.home, c.qmail} {
+	for _, d := range []string{c.target.Home, c.target.Qmail} {
 		if _, err := os.Stat(d); err != nil {
 			m.problem(qmailkit.Problem{Code: "target.missing", Severity: qmailkit.Warning, Path: d,
 				Err: errors.New("is not there yet: it must be before run"), Fix: "install vpopmail and qmail, or make the directory"})
 		}
 	}
 	return m, nil
-}
-
-func openIfThere(path string) (*os.Root, error) {
-	r, err := os.OpenRoot(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return r, err
 }
 
 func doPlan(ctx context.Context, c *config, env *cli.Env) error {
@@ -104,7 +72,7 @@ func doPlan(ctx context.Context, c *config, env *cli.Env) error {
 	r.Accounts = append(r.Accounts, m.leftRows()...)
 	r.Needs, r.Outcome = needs, report.Planned
 	if !needs.Enough() {
-		m.problem(qmailkit.Problem{Code: "target.full", Severity: qmailkit.Error, Path: c.home, Err: errors.New("the target has not enough room: " + needs.Summary())})
+		m.problem(qmailkit.Problem{Code: "target.full", Severity: qmailkit.Error, Path: c.target.Home, Err: errors.New("the target has not enough room: " + needs.Summary())})
 	}
 	m.fill(r)
 	m.printPolicy(env)
@@ -181,7 +149,7 @@ func (m *move) checkQuota(a *account, held, limit maildir.Quota) {
 
 // free asks the target's file system, or that which it will be on.
 func (m *move) free(n *report.Needs) {
-	dir, err := filepath.Abs(m.c.home)
+	dir, err := filepath.Abs(m.c.target.Home)
 	if err != nil {
 		return
 	}

@@ -50,7 +50,7 @@ func (g *migration) announceDomain(ctx context.Context) error {
 	if _, err := g.t.records.Load(domainKey(g.domain), &r); err != nil {
 		return err
 	}
-	d, err := g.t.store.Domain(ctx, g.domain)
+	d, err := g.t.Store.Domain(ctx, g.domain)
 	switch {
 	case errors.Is(err, vpopmail.ErrNoDomain):
 		return g.rememberAll(map[string]record{
@@ -87,7 +87,7 @@ func (g *migration) domainMade(res *vpopmail.DomainResult) error {
 // announceUsers says which accounts run is about to make.
 func (g *migration) announceUsers(ctx context.Context, puts []vpopmail.Put) error {
 	there := map[string]bool{}
-	for u, err := range g.t.store.Users(ctx, g.domain) {
+	for u, err := range g.t.Store.Users(ctx, g.domain) {
 		if errors.Is(err, qmailkit.ErrIncomplete) {
 			return err
 		}

@@ -26,9 +26,9 @@ func (m *move) newReport(command string, started time.Time) *report.Report {
 		return jsonl.Bytes(p)
 	}
 	return &report.Report{
-		Program: "sendmail2vpopmail", Command: command, Started: started,
+		Program: program, Command: command, Started: started,
 		Source: report.Place{What: "Sendmail host", Path: abs(m.c.source)},
-		Target: report.Place{What: "vpopmail", Path: abs(m.c.home)},
+		Target: report.Place{What: "vpopmail", Path: abs(m.c.target.Home)},
 	}
 }
 
@@ -129,7 +129,7 @@ func (g *migration) report(started time.Time, err error) *report.Report {
 		}
 	}
 	if g.owner.Self {
-		g.problem(qmailkit.Problem{Code: "target.owner", Severity: qmailkit.Info, Path: g.c.home,
+		g.problem(qmailkit.Problem{Code: "target.owner", Severity: qmailkit.Info, Path: g.c.target.Home,
 			Err: errors.New("only root can give files away: all of it belongs to whoever ran this, not to vpopmail"), Fix: "chown before use, or run as root"})
 	}
 	g.fill(r)

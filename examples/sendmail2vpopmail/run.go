@@ -31,12 +31,12 @@ type moved struct {
 }
 
 func doRun(ctx context.Context, c *config, env *cli.Env) error {
-	t, err := c.openTarget(true)
+	t, err := c.openTarget(ctx, true)
 	if err != nil {
 		return err
 	}
 	defer t.close()
-	m, err := c.survey(ctx, t.store.Profile())
+	m, err := c.survey(ctx, t.Store.Profile())
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (g *migration) prepare(ctx context.Context) error {
 	if err := g.announceDomain(ctx); err != nil {
 		return err
 	}
-	res, err := g.t.store.PrepareDomain(ctx, spec)
+	res, err := g.t.Store.PrepareDomain(ctx, spec)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (g *migration) addUsers(ctx context.Context) error {
 	if err := g.announceUsers(ctx, puts); err != nil {
 		return err
 	}
-	res, err := g.t.store.PutUsers(ctx, g.domain, puts)
+	res, err := g.t.Store.PutUsers(ctx, g.domain, puts)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (g *migration) copyAccount(ctx context.Context, com *maildir.Committer, a *
 	if len(a.boxes) == 0 && len(a.subs) == 0 {
 		return nil
 	}
-	root, name, err := g.t.store.Place(u.Dir + "/Maildir")
+	root, name, err := g.t.Store.Place(u.Dir + "/Maildir")
 	if err != nil {
 		return err
 	}
@@ -262,13 +262,13 @@ func (g *migration) finish(ctx context.Context, d *maildir.Dir, a *account, u vp
 
 // goLive tells qmail.
 func (g *migration) goLive(ctx context.Context) error {
-	hup, err := g.c.hupFunc()
+	hup, err := g.c.target.HupFunc()
 	if err != nil {
 		return err
 	}
 	list := []vpopmail.Live{{Name: g.domain}}
 	for _, a := range g.aliases {
-		d, err := g.t.store.Domain(ctx, a)
+		d, err := g.t.Store.Domain(ctx, a)
 		if err == nil && d.Real != g.domain {
 			g.problem(qmailkit.Problem{Code: "domain.taken", Severity: qmailkit.Error,
 				Err: fmt.Errorf("%s exists on the new host and is no alias of %s: it is left alone", a, g.domain)})
@@ -279,14 +279,14 @@ func (g *migration) goLive(ctx context.Context) error {
 		}
 		list = append(list, vpopmail.Live{Name: a, AliasOf: g.domain})
 	}
-	planned, err := g.t.store.PlanLive(ctx, list)
+	planned, err := g.t.Store.PlanLive(ctx, list)
 	if err != nil {
 		return err
 	}
 	if err := g.rememberChanges(planned); err != nil {
 		return err
 	}
-	res, err := g.t.store.GoLive(ctx, list, hup)
+	res, err := g.t.Store.GoLive(ctx, list, hup)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (u *undoing) strange(path string, known func(string) bool) error {
 // openPath opens a directory and the one that it is in; both are nil where it
 // does not exist.
 func (u *undoing) openPath(path string) (parent, d *safefs.Dir, base string, err error) {
-	root, name, err := u.t.store.Place(path)
+	root, name, err := u.t.Store.Place(path)
 	if err != nil {
 		return nil, nil, "", err
 	}

@@ -31,7 +31,7 @@ type undoing struct {
 }
 
 func doUndo(ctx context.Context, c *config, env *cli.Env) error {
-	t, err := c.openTarget(!c.dryRun)
+	t, err := c.openTarget(ctx, !c.dryRun)
 	if err != nil {
 		return err
 	}
@@ -120,11 +120,11 @@ func (u *undoing) revert(ctx context.Context, whole bool) error {
 		}
 		return nil
 	}
-	hup, err := u.c.hupFunc()
+	hup, err := u.c.target.HupFunc()
 	if err != nil {
 		return err
 	}
-	if err := u.t.store.Revert(ctx, u.made.Changes, hup); err != nil || whole {
+	if err := u.t.Store.Revert(ctx, u.made.Changes, hup); err != nil || whole {
 		return err
 	}
 	return u.t.records.Append(state.Record{Key: domainKey(u.domain)})
@@ -158,7 +158,7 @@ func (u *undoing) judge(ctx context.Context, user *vpopmail.User) error {
 	if u.stay[user.Name] != nil {
 		return nil
 	}
-	now, err := u.t.store.User(ctx, user.Name+"@"+u.domain)
+	now, err := u.t.Store.User(ctx, user.Name+"@"+u.domain)
 	switch {
 	case errors.Is(err, vpopmail.ErrNoUser), errors.Is(err, vpopmail.ErrNoDomain):
 		return nil // taken back before, or by somebody else
@@ -204,7 +204,7 @@ func message(p string) bool {
 }
 
 func (u *undoing) maildir(user *vpopmail.User) (*maildir.Dir, error) {
-	root, name, err := u.t.store.Place(user.Dir + "/Maildir")
+	root, name, err := u.t.Store.Place(user.Dir + "/Maildir")
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +269,7 @@ func (u *undoing) messages(ctx context.Context, user *vpopmail.User) error {
 	if u.c.dryRun {
 		return u.countMessages(ctx, user)
 	}
-	root, name, err := u.t.store.Place(user.Dir + "/Maildir")
+	root, name, err := u.t.Store.Place(user.Dir + "/Maildir")
 	if err != nil {
 		return err
 	}
@@ -281,8 +281,8 @@ func (u *undoing) messages(ctx context.Context, user *vpopmail.User) error {
 	} else {
 		d.Close()
 	}
-	p := u.t.store.Profile()
-	o := u.t.store.Owner(p.UID, p.GID)
+	p := u.t.Store.Profile()
+	o := u.t.Store.Owner(p.UID, p.GID)
 	com := maildir.NewCommitter(&u.c.commit)
 	im, err := com.Import(root, name, &maildir.Options{Owner: &maildir.Owner{UID: o.UID, GID: o.GID}})
 	if err != nil { // by what stands there, a journal that is none
@@ -323,7 +323,7 @@ func (u *undoing) whole(ctx context.Context) (bool, error) {
 	for _, r := range u.users {
 		mine[string(r.User.Name)] = true
 	}
-	d, err := u.t.store.Domain(ctx, u.domain)
+	d, err := u.t.Store.Domain(ctx, u.domain)
 	if errors.Is(err, vpopmail.ErrNoDomain) {
 		return true, nil
 	}
@@ -331,7 +331,7 @@ func (u *undoing) whole(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	u.made.Dir = []byte(d.Dir)
-	for user, err := range u.t.store.Users(ctx, u.domain) {
+	for user, err := range u.t.Store.Users(ctx, u.domain) {
 		if err != nil {
 			return false, err
 		}
@@ -358,7 +358,7 @@ func (u *undoing) whole(ctx context.Context) (bool, error) {
 
 // accounts removes the records, then the directories, then the domain's.
 func (u *undoing) accounts(ctx context.Context, gone []vpopmail.User, whole bool) error {
-	removed, err := u.t.store.RemoveUsers(ctx, u.domain, gone)
+	removed, err := u.t.Store.RemoveUsers(ctx, u.domain, gone)
 	switch {
 	case errors.Is(err, vpopmail.ErrNoDomain):
 		removed, err = gone, nil // with their domain
@@ -378,7 +378,7 @@ func (u *undoing) accounts(ctx context.Context, gone []vpopmail.User, whole bool
 		if len(u.made.Dir) > 0 {
 			err = u.takeDown(string(u.made.Dir), domainFile)
 		}
-		if err := errors.Join(err, u.t.store.ForgetDomain(ctx, u.domain)); err != nil {
+		if err := errors.Join(err, u.t.Store.ForgetDomain(ctx, u.domain)); err != nil {
 			return err
 		}
 		forget = append(forget, state.Record{Key: domainKey(u.domain)})

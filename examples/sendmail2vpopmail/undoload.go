@@ -61,12 +61,12 @@ func (u *undoing) load(ctx context.Context) (bool, error) {
 // complete ends what a killed run had begun with the domain and its accounts,
 // so that all of it stands in vpopmail's own files.
 func (u *undoing) complete(ctx context.Context) error {
-	_, err := u.t.store.Domain(ctx, u.domain)
+	_, err := u.t.Store.Domain(ctx, u.domain)
 	if u.made.Intent && errors.Is(err, vpopmail.ErrNoDomain) {
-		_, err = u.t.store.PrepareDomain(ctx, vpopmail.DomainSpec{Name: u.domain})
+		_, err = u.t.Store.PrepareDomain(ctx, vpopmail.DomainSpec{Name: u.domain})
 	}
 	if err == nil {
-		_, err = u.t.store.RemoveUsers(ctx, u.domain, nil)
+		_, err = u.t.Store.RemoveUsers(ctx, u.domain, nil)
 	}
 	if errors.Is(err, vpopmail.ErrNoDomain) {
 		return nil
@@ -87,7 +87,7 @@ func (u *undoing) selected(name string) bool {
 
 // intended finds the account that a run was about to make when it was killed.
 func (u *undoing) intended(ctx context.Context, name string, r *record) error {
-	now, err := u.t.store.User(ctx, name+"@"+u.domain)
+	now, err := u.t.Store.User(ctx, name+"@"+u.domain)
 	if errors.Is(err, vpopmail.ErrNoUser) || errors.Is(err, vpopmail.ErrNoDomain) {
 		return nil
 	}

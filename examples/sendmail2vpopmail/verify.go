@@ -24,12 +24,12 @@ type proof struct {
 
 func doVerify(ctx context.Context, c *config, env *cli.Env) error {
 	started := c.now()
-	t, err := c.openTarget(false)
+	t, err := c.openTarget(ctx, false)
 	if err != nil {
 		return err
 	}
 	defer t.close()
-	m, err := c.survey(ctx, t.store.Profile())
+	m, err := c.survey(ctx, t.Store.Profile())
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (p *proof) account(ctx context.Context, a *account) error {
 	row := p.accountRow(a)
 	defer func() { p.r.Accounts = append(p.r.Accounts, row) }()
 	p.v.Hashes++
-	u, err := p.t.store.User(ctx, p.address(a))
+	u, err := p.t.Store.User(ctx, p.address(a))
 	if errors.Is(err, vpopmail.ErrNoUser) || errors.Is(err, vpopmail.ErrNoDomain) {
 		row.State = report.Skipped
 		p.failure(qmailkit.Problem{Code: "verify.no-account", Severity: qmailkit.Error, Path: a.Account.Path, Line: a.Account.Line,
@@ -111,7 +111,7 @@ func (p *proof) account(ctx context.Context, a *account) error {
 	if len(a.boxes) == 0 {
 		return nil
 	}
-	root, name, err := p.t.store.Place(u.Dir + "/Maildir")
+	root, name, err := p.t.Store.Place(u.Dir + "/Maildir")
 	if err != nil {
 		return err
 	}
