@@ -12,6 +12,10 @@
 //
 // The bytes are those of vpopmail 5.4.33 or 5.6, as the Profile says.
 //
+// Login decides on a login as vchkpw does, and CheckLogin says which hashes it
+// can check. DeliveryPlan says what vdelivermail does with mail for an address,
+// and Deliver does it.
+//
 // # Durability
 //
 // What a call has done is on the disk when it returns. PrepareDomain, PutUsers
@@ -67,6 +71,30 @@
 //	-e in 5.4 keeps the old clear password (vmoduser)     removed with its hash
 //	stray .PID file for a uid without a home              not made; such domains are not
 //	                                                          counted
+//
+//	APOP and CRAM-MD5 with an empty challenge: MD5 of     refused
+//	    the bare password lets in
+//	a login's password is cut at 155 bytes less the name, compared whole, up to 512
+//	    and the environment at 99                             bytes; whole
+//	a password is learnt that is the answer to a          refused
+//	    challenge, that has a LF (another account!), or
+//	    beside a clear password that is another
+//	a password is learnt although the login is refused    not learnt
+//	an account without a directory gets one that is not   status 14; mail is deferred
+//	    stored; its mail bounces
+//	relaying for what is no IPv4 address                  not opened
+//	two deliveries of one process in a second have one    names have a part of their own
+//	    name
+//	a line of .qmail over 499 bytes is read as two        mail is deferred
+//	a blank line in .qmail is an address                  passed over; Problem
+//	                                                          delivery.blank-line
+//	a .qmail of comments only throws mail away            imitated; Problem
+//	                                                          delivery.discard
+//	links, "..", directories of others in and behind      mail is deferred
+//	    .qmail are followed
+//	a maildirsize of less than nothing bounces all mail   counted anew
+//	"(null)" before the message for want of $RPLINE       left out
+//	a message of no byte is accepted and dropped          imitated
 //
 // Passwords and hashes are qmailkit.Secret and are in no error.
 package vpopmail
