@@ -297,7 +297,7 @@ func (x *deletion) moveAside(ctx context.Context, parent *safefs.Dir, base, asid
 		unlock, err := x.s.lock(ctx, dir, ".vpasswd.lock", x.s.owner(x.d.UID, x.d.GID))
 		if err == nil {
 			defer unlock()
-		} else if errors.Is(err, ErrBusy) || context.Cause(ctx) != nil {
+		} else if !errors.Is(err, safefs.ErrNotPlain) && !errors.Is(err, safefs.ErrForeign) {
 			return err
 		}
 	}

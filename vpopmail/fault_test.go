@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -201,9 +202,9 @@ func everyStep(t *testing.T, j *job, cut func(h *host, at int) error) {
 
 // TestFaults lets every step fail once.
 func TestFaults(t *testing.T) {
-	for i := range jobs {
-		t.Run(jobs[i].name, func(t *testing.T) {
-			everyStep(t, &jobs[i], func(h *host, at int) error {
+	for _, j := range slices.Concat(jobs, domainJobs) {
+		t.Run(j.name, func(t *testing.T) {
+			everyStep(t, &j, func(h *host, at int) error {
 				n, what := 0, ""
 				h.opts.hook = func(op, name string) error {
 					if n++; n == at {
@@ -212,7 +213,7 @@ func TestFaults(t *testing.T) {
 					}
 					return nil
 				}
-				err := jobs[i].run(t.Context(), h.open())
+				err := j.run(t.Context(), h.open())
 				if err != nil && !errors.Is(err, errCut) {
 					t.Errorf("step %d, %s: %v", at, what, err)
 				}
@@ -228,9 +229,9 @@ func TestFaults(t *testing.T) {
 // TestKill stops the job for good at every step, as kill -9 does: nothing that
 // comes behind is carried out.
 func TestKill(t *testing.T) {
-	for i := range jobs {
-		t.Run(jobs[i].name, func(t *testing.T) {
-			everyStep(t, &jobs[i], func(h *host, at int) (err error) {
+	for _, j := range slices.Concat(jobs, domainJobs) {
+		t.Run(j.name, func(t *testing.T) {
+			everyStep(t, &j, func(h *host, at int) (err error) {
 				n := 0
 				h.opts.hook = func(op, name string) error {
 					if n++; n >= at {
@@ -243,7 +244,7 @@ func TestKill(t *testing.T) {
 						err = r.(error)
 					}
 				}()
-				return jobs[i].run(t.Context(), h.open())
+				return j.run(t.Context(), h.open())
 			})
 		})
 	}
