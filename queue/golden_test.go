@@ -226,29 +226,33 @@ func (g *golden) open(t testing.TB) *Queue {
 	return openQueue(t, g.unpack(t), g.options(t))
 }
 
-// each runs a test for each golden queue.
-func eachGolden(t *testing.T, test func(t *testing.T, g *golden)) {
+// TestGolden reads each golden queue in all ways; none of them changes it.
+func TestGolden(t *testing.T) {
 	for _, g := range goldens(t) {
-		t.Run(g.name, func(t *testing.T) { test(t, g) })
+		t.Run(g.name, func(t *testing.T) {
+			q := g.open(t)
+			t.Run("layout", func(t *testing.T) { goldenLayout(t, g, q) })
+			t.Run("qread", func(t *testing.T) { goldenQread(t, g, q) })
+			t.Run("qstat", func(t *testing.T) { goldenQstat(t, g, q) })
+			t.Run("messages", func(t *testing.T) { goldenMessages(t, g, q) })
+			t.Run("check", func(t *testing.T) { goldenCheck(t, g, q) })
+		})
 	}
 }
 
-func TestGoldenLayout(t *testing.T) {
-	eachGolden(t, func(t *testing.T, g *golden) {
-		q := g.open(t)
-		want := Layout{Split: 23}
-		if strings.HasPrefix(g.name, "variant-bigtodo211") {
-			want = Layout{Split: 211, BigTodo: true}
+func goldenLayout(t *testing.T, g *golden, q *Queue) {
+	want := Layout{Split: 23}
+	if strings.HasPrefix(g.name, "variant-bigtodo211") {
+		want = Layout{Split: 211, BigTodo: true}
+	}
+	if q.Layout() != want {
+		t.Errorf("layout %+v, want %+v", q.Layout(), want)
+	}
+	if os.Geteuid() == 0 {
+		if want := (Owners{64014, 64012, 64013, 64010}); q.Owners() != want {
+			t.Errorf("owners %+v, want %+v", q.Owners(), want)
 		}
-		if q.Layout() != want {
-			t.Errorf("layout %+v, want %+v", q.Layout(), want)
-		}
-		if os.Geteuid() == 0 {
-			if want := (Owners{64014, 64012, 64013, 64010}); q.Owners() != want {
-				t.Errorf("owners %+v, want %+v", q.Owners(), want)
-			}
-		}
-	})
+	}
 }
 
 // blocks parts the output of qmail-qread into that of each message.
@@ -268,31 +272,26 @@ func blocks(s string) []string {
 	return all
 }
 
-func TestGoldenQread(t *testing.T) {
-	eachGolden(t, func(t *testing.T, g *golden) {
-		q := g.open(t)
-		var out bytes.Buffer
-		err := q.WriteQread(context.Background(), &out)
-		if fatal := strings.TrimSpace(string(g.files["qread.rc"])) == "111"; fatal != errors.Is(err, fs.ErrNotExist) || !fatal && err != nil {
-			t.Errorf("error %v; qmail-qread ended with %s", err, g.files["qread.rc"])
-		}
-		got, want := blocks(out.String()), blocks(string(g.files["qread.txt"]))
-		if !slices.Equal(got, want) {
-			t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, ""), strings.Join(want, ""))
-		}
-	})
+func goldenQread(t *testing.T, g *golden, q *Queue) {
+	var out bytes.Buffer
+	err := q.WriteQread(context.Background(), &out)
+	if fatal := strings.TrimSpace(string(g.files["qread.rc"])) == "111"; fatal != errors.Is(err, fs.ErrNotExist) || !fatal && err != nil {
+		t.Errorf("error %v; qmail-qread ended with %s", err, g.files["qread.rc"])
+	}
+	got, want := blocks(out.String()), blocks(string(g.files["qread.txt"]))
+	if !slices.Equal(got, want) {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, ""), strings.Join(want, ""))
+	}
 }
 
-func TestGoldenQstat(t *testing.T) {
-	eachGolden(t, func(t *testing.T, g *golden) {
-		var out bytes.Buffer
-		if err := g.open(t).WriteQstat(context.Background(), &out); err != nil {
-			t.Fatal(err)
-		}
-		if want := string(g.files["qstat.txt"]); out.String() != want {
-			t.Errorf("got:\n%swant:\n%s", out.String(), want)
-		}
-	})
+func goldenQstat(t *testing.T, g *golden, q *Queue) {
+	var out bytes.Buffer
+	if err := q.WriteQstat(context.Background(), &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := string(g.files["qstat.txt"]); out.String() != want {
+		t.Errorf("got:\n%swant:\n%s", out.String(), want)
+	}
 }
 
 // goldenMessage is a line of messages.jsonl.
@@ -338,26 +337,23 @@ func (g *golden) messages(t testing.TB) map[ID]goldenMessage {
 	return all
 }
 
-func TestGoldenMessages(t *testing.T) {
-	eachGolden(t, func(t *testing.T, g *golden) {
-		q := g.open(t)
-		want := g.messages(t)
-		for m, err := range q.Messages(context.Background()) {
-			if err != nil && !g.damaged() {
-				t.Errorf("%v", err)
-			}
-			w, ok := want[m.ID]
-			if !ok {
-				t.Errorf("message %d is not in messages.jsonl", m.ID)
-				continue
-			}
-			delete(want, m.ID)
-			compareGolden(t, m, &w)
+func goldenMessages(t *testing.T, g *golden, q *Queue) {
+	want := g.messages(t)
+	for m, err := range q.Messages(context.Background()) {
+		if err != nil && !g.damaged() {
+			t.Errorf("%v", err)
 		}
-		for id := range want {
-			t.Errorf("message %d is missing", id)
+		w, ok := want[m.ID]
+		if !ok {
+			t.Errorf("message %d is not in messages.jsonl", m.ID)
+			continue
 		}
-	})
+		delete(want, m.ID)
+		compareGolden(t, m, &w)
+	}
+	for id := range want {
+		t.Errorf("message %d is missing", id)
+	}
 }
 
 // compareGolden compares a message with what messages.jsonl says of it.
