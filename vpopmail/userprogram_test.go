@@ -4,6 +4,7 @@ package vpopmail
 
 import (
 	"strings"
+	"time"
 
 	"github.com/qmailkit/qmailkit"
 )
@@ -21,6 +22,10 @@ func userProgram(name string) func(h *host, st *step) result {
 		return (*host).vsetuserquota
 	case "vmkpasswd":
 		return (*host).vmkpasswd
+	case "vuserinfo":
+		return (*host).vuserinfo
+	case "vdominfo":
+		return (*host).vdominfo
 	}
 	return nil
 }
@@ -59,4 +64,44 @@ func (h *host) vsetuserquota(st *step) result {
 
 func (h *host) vmkpasswd(st *step) result {
 	return result{err: h.store(st, "").RebuildCDB(h.t.Context(), st.Argv[1])}
+}
+
+// letters are the options that were given, without those in but.
+func letters(opt map[string]string, but string) string {
+	var b strings.Builder
+	for o := range opt {
+		if !strings.Contains(but, o) {
+			b.WriteString(o)
+		}
+	}
+	return b.String()
+}
+
+// vuserinfo prints the time of the day of the test where the recorded run
+// printed its own, so that the recorded lines are put there.
+func (h *host) vuserinfo(st *step) result {
+	opt, args := getopt(st.Argv[1:], "")
+	var b strings.Builder
+	s := h.store(st, "")
+	var err error
+	if _, all := opt["D"]; all {
+		err = s.WriteUsersInfo(h.t.Context(), &b, args[0], letters(opt, "DZ"), time.UTC)
+	} else {
+		err = s.WriteUserInfo(h.t.Context(), &b, args[0], letters(opt, "DZ"), time.UTC)
+	}
+	want := strings.Split(st.Stdout, "\n")
+	got := strings.Split(b.String(), "\n")
+	for i := range got {
+		if i < len(want) && strings.HasPrefix(got[i], "account created: ") && strings.HasPrefix(want[i], "account created: ") {
+			got[i] = want[i]
+		}
+	}
+	return result{stdout: strings.Join(got, "\n"), err: err}
+}
+
+func (h *host) vdominfo(st *step) result {
+	opt, args := getopt(st.Argv[1:], "")
+	var b strings.Builder
+	err := h.store(st, "").WriteDomainInfo(h.t.Context(), &b, strings.Join(args, ""), letters(opt, ""))
+	return result{stdout: b.String(), err: err}
 }
