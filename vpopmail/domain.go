@@ -156,17 +156,22 @@ func (s *Store) makeDomainsDir(home string, uid, gid int) (*safefs.Dir, error) {
 	return mkdirWhole(top, s.p.DomainsDir, 0o700, s.owner(uid, gid))
 }
 
-// pendingDomain looks a domain up among the prepared ones; none is nil.
-func (s *Store) pendingDomain(name string) (*Domain, error) {
+// notes reads the note beside the domains; none is an empty one.
+func (s *Store) notes() (*pendingNotes, error) {
 	top, err := safefs.OpenDir(s.home, s.p.DomainsDir, s.o.hook)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return &pendingNotes{Version: 1}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer top.Close()
-	notes, err := readPending(top)
+	return readPending(top)
+}
+
+// pendingDomain looks a domain up among the prepared ones; none is nil.
+func (s *Store) pendingDomain(name string) (*Domain, error) {
+	notes, err := s.notes()
 	if err != nil {
 		return nil, err
 	}

@@ -81,16 +81,18 @@ func (f *lineFile) insert(line string) (sorted bool) {
 // remove takes out the lines for which is says so, at most max of them (all
 // if max is negative), and returns them.
 func (f *lineFile) remove(max int, is func(line string) bool) (gone []string) {
+	at, last := 0, len(f.lines)-1
 	f.lines = slices.DeleteFunc(f.lines, func(l string) bool {
+		at++
 		if len(gone) == max || !is(l) {
 			return false
 		}
 		gone = append(gone, l)
+		if at > last {
+			f.noLF = false // it went with its line
+		}
 		return true
 	})
-	if len(f.lines) == 0 {
-		f.noLF = false
-	}
 	return gone
 }
 

@@ -170,10 +170,17 @@ type goLive struct {
 }
 
 func (g *goLive) resolve(ctx context.Context, list []Live) error {
+	notes, err := g.s.notes()
+	if err != nil {
+		return err
+	}
 	for _, l := range list {
 		d, err := g.one(ctx, l)
 		if err != nil {
 			return err
+		}
+		if notes.leaving(d.Name) != nil || notes.leaving(d.Real) != nil {
+			return &Error{Domain: l.Name, Err: ErrLeaving}
 		}
 		line := assignLine(d)
 		if len(line) > g.s.p.AssignBuffer {
