@@ -4,15 +4,14 @@ package vpopmail
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"iter"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/qmailkit/qmailkit"
@@ -37,8 +36,8 @@ type SQLOptions struct {
 //
 // The rows are those that vpopmail leaves. What vpopmail's statements would cut
 // or fail on half-way is refused before anything is written, whatever the
-// server's sql_mode: the widths are those of the columns, which are looked up,
-// not those of a release. Text that the server does not give back byte for
+// server's sql_mode: the widths are those of the columns, which a Store looks up
+// once, not those of a release. Text that the server does not give back byte for
 // byte (trailing blanks in a CHAR column, bytes from 128 on that the character
 // sets of connection and column do not agree on) is ErrBadByte: each change is
 // read back before it is committed. Bytes from 128 on mean what the connection's
@@ -63,6 +62,10 @@ type SQL struct {
 	db *sql.DB
 	o  SQLOptions
 	s  *Store // nil until Open
+
+	// tables are those that were looked up, by name. One that changes later is
+	// noticed by what is read back.
+	tables *sync.Map
 }
 
 // NewSQL makes a Backend of a database, which stays the caller's to close. Give
@@ -84,7 +87,7 @@ var _ interface {
 } = (*SQL)(nil)
 
 // bind is how Open makes the Backend of a Store.
-func (b *SQL) bind(s *Store) Backend { return &SQL{b.db, b.o, s} }
+func (b *SQL) bind(s *Store) Backend { return &SQL{b.db, b.o, s, new(sync.Map)} }
 
 // ErrNotOpened says that a Backend was used that no Store has.
 var ErrNotOpened = errors.New("vpopmail: this Backend was not given to Open")
@@ -243,15 +246,10 @@ func (b *SQL) lock(ctx context.Context, conn *sql.Conn, name string) (unlock fun
 		return func() {}, nil
 	}
 	// The names are the server's, of at most 64 bytes, for all databases.
-	var database sql.NullString
-	if err := conn.QueryRowContext(ctx, "select database()").Scan(&database); err != nil {
-		return nil, sqlError(err)
-	}
-	sum := sha256.Sum256([]byte(database.String + "\x00" + name))
-	key := "qmailkit." + hex.EncodeToString(sum[:20])
+	const key = "concat('qmailkit.', sha1(concat(coalesce(database(), ''), '/', ?)))"
 	seconds := int64(math.Ceil(b.s.o.LockWait.Seconds()))
 	var got sql.NullInt64
-	if err := conn.QueryRowContext(ctx, "select get_lock(?, ?)", key, seconds).Scan(&got); err != nil {
+	if err := conn.QueryRowContext(ctx, "select get_lock("+key+", ?)", name, seconds).Scan(&got); err != nil {
 		return nil, sqlError(err)
 	}
 	if got.Int64 != 1 {
@@ -262,7 +260,7 @@ func (b *SQL) lock(ctx context.Context, conn *sql.Conn, name string) (unlock fun
 		ctx, cancel := context.WithTimeout(context.Background(), unlockWait)
 		defer cancel()
 		var gone sql.NullInt64
-		if err := conn.QueryRowContext(ctx, "select release_lock(?)", key).Scan(&gone); err != nil {
+		if err := conn.QueryRowContext(ctx, "select release_lock("+key+")", name).Scan(&gone); err != nil {
 			conn.Raw(func(any) error { return driver.ErrBadConn }) // drops the connection, and the lock with it
 		}
 	}, nil

@@ -111,7 +111,7 @@ func (seq *sqlReplay) sqlStep(t *testing.T, h *host, st *step, db, real *sql.DB)
 		real.Exec(q)
 	}
 	_, departs := departures[seq.name][st.N]
-	if _, foreign := notOurs[st.program()]; departs || foreign || program(st.program()) == nil && !allPrograms {
+	if _, foreign := notOurs[st.program()]; departs || foreign {
 		copyRows(t, db, real)
 	}
 	for _, line := range diffRows(rowsOf(t, db), rowsOf(t, real)) {

@@ -166,6 +166,7 @@ func (b *SQL) RemoveDomain(ctx context.Context, d *Domain) error {
 			return nil
 		}
 		_, err := b.db.ExecContext(ctx, "drop table if exists "+quoted(own))
+		b.tables.Delete(own)
 		return sqlError(err)
 	})
 }
@@ -196,7 +197,7 @@ func (b *SQL) SetAliasDomain(ctx context.Context, d *Domain) error {
 	if b.s == nil {
 		return ErrNotOpened
 	}
-	t, err := b.makeTable(ctx, b.db, alias56Table)
+	t, err := b.needTable(ctx, b.db, alias56Table)
 	if err != nil {
 		return err
 	}
@@ -214,7 +215,7 @@ func (b *SQL) RemoveAliasDomain(ctx context.Context, d *Domain) error {
 	if b.s == nil {
 		return ErrNotOpened
 	}
-	t, err := readTable(ctx, b.db, alias56Table)
+	t, err := b.table(ctx, b.db, alias56Table)
 	if err != nil || t == nil {
 		return err
 	}
@@ -235,7 +236,7 @@ func (b *SQL) SetDomainCounter(ctx context.Context, uid int, c DirControl) error
 	if b.s == nil {
 		return ErrNotOpened
 	}
-	if _, err := b.makeTable(ctx, b.db, counterTable); err != nil {
+	if _, err := b.needTable(ctx, b.db, counterTable); err != nil {
 		return err
 	}
 	return writeCounter(ctx, b.db, domainsRow(uid), c)

@@ -62,7 +62,7 @@ func (b *SQL) aliasRows(ctx context.Context, q querier, domain, name string) ([]
 	if b.s == nil {
 		return nil, ErrNotOpened
 	}
-	t, err := readTable(ctx, q, aliasTable)
+	t, err := b.table(ctx, q, aliasTable)
 	if err != nil || t == nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (b *SQL) AddAlias(ctx context.Context, d *Domain, name, line string) error 
 		return ErrNotOpened
 	}
 	line = strings.TrimLeft(line, " \t")
-	t, err := b.makeTable(ctx, b.db, aliasTable)
+	t, err := b.needTable(ctx, b.db, aliasTable)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (b *SQL) LastLogin(ctx context.Context, d *Domain, u *User) (Login, bool, e
 	if b.s == nil {
 		return Login{}, false, ErrNotOpened
 	}
-	t, err := readTable(ctx, b.db, loginTable)
+	t, err := b.table(ctx, b.db, loginTable)
 	if err != nil || t == nil {
 		return Login{}, false, err
 	}
@@ -154,7 +154,7 @@ func (b *SQL) SetLastLogin(ctx context.Context, d *Domain, u *User, l Login) err
 	if b.s == nil {
 		return ErrNotOpened
 	}
-	t, err := b.makeTable(ctx, b.db, loginTable)
+	t, err := b.needTable(ctx, b.db, loginTable)
 	if err != nil {
 		return err
 	}
@@ -266,7 +266,7 @@ func (b *SQL) SetLimits(ctx context.Context, d *Domain, l Limits) error {
 	if b.s == nil {
 		return ErrNotOpened
 	}
-	if _, err := b.makeTable(ctx, b.db, limitsTable); err != nil {
+	if _, err := b.needTable(ctx, b.db, limitsTable); err != nil {
 		return err
 	}
 	fail := func(format string, args ...any) error {
@@ -312,7 +312,7 @@ func (b *SQL) RemoveLimits(ctx context.Context, d *Domain) error {
 	if b.s == nil {
 		return ErrNotOpened
 	}
-	t, err := readTable(ctx, b.db, limitsTable)
+	t, err := b.table(ctx, b.db, limitsTable)
 	if err != nil || t == nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (r *sqlRecords) open(ctx context.Context) error {
 	if err := r.b.sameTable(ctx, conn, r.d.Real, name); err != nil {
 		return err
 	}
-	if r.table, err = r.b.makeTable(ctx, conn, name); err != nil {
+	if r.table, err = r.b.needTable(ctx, conn, name); err != nil {
 		return err
 	}
 	// A note of a change is carried out by what the rows say: all are read, so

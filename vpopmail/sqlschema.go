@@ -189,7 +189,7 @@ func (b *SQL) sameTable(ctx context.Context, q querier, domain, table string) er
 	if !b.s.p.TablePerDomain {
 		return nil
 	}
-	counters, err := readTable(ctx, q, counterTable)
+	counters, err := b.table(ctx, q, counterTable)
 	if err != nil || counters == nil {
 		return err
 	}
@@ -269,10 +269,32 @@ func (b *SQL) usersDDL(col func(name string, width int, rest string) string) []s
 	return append(c, key)
 }
 
+// table is readTable, which asks once for a table that is there.
+func (b *SQL) table(ctx context.Context, q querier, name string) (*sqlTable, error) {
+	if t, ok := b.tables.Load(name); ok {
+		return t.(*sqlTable), nil
+	}
+	t, err := readTable(ctx, q, name)
+	if t != nil {
+		b.tables.Store(name, t)
+	}
+	return t, err
+}
+
+// needTable is table for one that has to be there.
+func (b *SQL) needTable(ctx context.Context, q querier, name string) (*sqlTable, error) {
+	t, err := b.table(ctx, q, name)
+	if err == nil && t == nil {
+		t, err = b.makeTable(ctx, q, name)
+	}
+	return t, err
+}
+
 // makeTable makes a table if it is missing and says what it is then. It must
 // not be called inside a transaction, which it would end.
 func (b *SQL) makeTable(ctx context.Context, q querier, name string) (*sqlTable, error) {
-	t, err := readTable(ctx, q, name)
+	b.tables.Delete(name)
+	t, err := b.table(ctx, q, name)
 	if err != nil || t != nil {
 		return t, err
 	}
@@ -282,7 +304,7 @@ func (b *SQL) makeTable(ctx context.Context, q querier, name string) (*sqlTable,
 	if _, err := q.ExecContext(ctx, b.ddl(name)); err != nil {
 		return nil, fmt.Errorf("vpopmail: making table %s: %w", name, err)
 	}
-	if t, err = readTable(ctx, q, name); err == nil && t == nil {
+	if t, err = b.table(ctx, q, name); err == nil && t == nil {
 		err = fmt.Errorf("vpopmail: table %s was made and is not there", name)
 	}
 	return t, err

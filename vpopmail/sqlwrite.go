@@ -20,7 +20,7 @@ func (r *sqlRecords) tables(ctx context.Context) (sqlTables, error) {
 	var t sqlTables
 	var err error
 	if r.counter != nil {
-		if _, err := r.b.makeTable(ctx, r.conn, counterTable); err != nil {
+		if _, err := r.b.needTable(ctx, r.conn, counterTable); err != nil {
 			return t, err
 		}
 	}
@@ -31,12 +31,12 @@ func (r *sqlRecords) tables(ctx context.Context) (sqlTables, error) {
 	}
 	switch {
 	case made && r.b.s.p.AuthLogging:
-		t.login, err = r.b.makeTable(ctx, r.conn, loginTable)
+		t.login, err = r.b.needTable(ctx, r.conn, loginTable)
 	case gone:
-		t.login, err = readTable(ctx, r.conn, loginTable)
+		t.login, err = r.b.table(ctx, r.conn, loginTable)
 	}
 	if err == nil && gone {
-		t.log, err = readTable(ctx, r.conn, logTable)
+		t.log, err = r.b.table(ctx, r.conn, logTable)
 	}
 	return t, err
 }

@@ -144,6 +144,11 @@ func Open(home, qmail *os.Root, opts *Options) (*Store, error) {
 // Profile returns what the Store takes the installation for.
 func (s *Store) Profile() Profile { return s.p }
 
+// Backend returns what keeps the users' records: Options.Backend as it works
+// with this Store, or the file form. What it changes is the records alone; the
+// methods of the Store keep directories, quotas and notes in step.
+func (s *Store) Backend() Backend { return s.backend }
+
 // Owner returns who gets what is made for a domain whose own ids are uid and
 // gid, as the options and one's own rights have it.
 func (s *Store) Owner(uid, gid int) Owner {
