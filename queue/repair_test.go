@@ -24,6 +24,9 @@ func TestGoldenRepair(t *testing.T) {
 
 func goldenRepair(t *testing.T, g *golden) {
 	for _, renumber := range []bool{true, false} {
+		if renumber && strings.HasPrefix(g.name, "variant-") {
+			continue // a thousand directories take their time
+		}
 		m := g.toMend(t, renumber)
 		before, whole := m.contents(t), m.whole(t)
 		if err := m.mend(t, 2); err != nil {
@@ -129,11 +132,11 @@ func TestRepairFaults(t *testing.T) {
 	if len(steps) < 100 {
 		t.Fatalf("only %d steps", len(steps))
 	}
-	every := 7
+	every := 13
 	if os.Getenv("QMAILKIT_LONG") != "" {
 		every = 1
 	} else if testing.Short() {
-		every = 29
+		every = 41
 	}
 	for n := 0; n < len(steps); n += every {
 		for _, kill := range []bool{false, true} {
