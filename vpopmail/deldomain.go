@@ -208,7 +208,8 @@ func (x *deletion) begin(ctx context.Context) error {
 // user of the system as well (qmail-pw2u); so its directory has to be that of a
 // domain.
 func (x *deletion) check() (aliases []string, err error) {
-	dir := x.d.Dir
+	// From the 390,700th domain on there are two slashes in a row.
+	dir := strings.ReplaceAll(x.d.Dir, "//", "/")
 	at := strings.LastIndex(dir, "/"+x.s.p.DomainsDir+"/")
 	if !strings.Contains(x.name, ".") && (at < 0 || !strings.HasSuffix(dir, "/"+x.name)) {
 		return nil, &Error{Domain: x.name, Err: ErrNoDomain}
@@ -216,7 +217,7 @@ func (x *deletion) check() (aliases []string, err error) {
 	if !strings.HasPrefix(dir, "/") || !plainPath(dir[1:]) {
 		return nil, &Error{Domain: x.name, Field: "dir", Err: fmt.Errorf("%w: %q", ErrSharedDir, dir)}
 	}
-	for _, own := range []string{x.s.p.domainsPath(x.s.p.Home), x.s.p.Home + "/etc", x.s.p.Home + "/bin"} {
+	for _, own := range []string{x.s.p.domainsPath(x.s.p.Home), x.s.p.Home + "/bin", x.s.p.Home + "/etc"} {
 		if within(own, dir) {
 			return nil, &Error{Domain: x.name, Field: "dir", Err: fmt.Errorf("%w: %q is vpopmail's own", ErrSharedDir, dir)}
 		}
@@ -238,7 +239,7 @@ func (x *deletion) check() (aliases []string, err error) {
 		case d == nil || d.Name == x.name:
 		case d.Real == x.name:
 			aliases = append(aliases, d.Name)
-		case within(d.Dir, dir):
+		case within(strings.ReplaceAll(d.Dir, "//", "/"), dir):
 			return nil, &Error{Domain: x.name, Field: "dir", Err: fmt.Errorf("%w: %q is in %q", ErrSharedDir, d.Name, dir)}
 		}
 	}

@@ -140,6 +140,9 @@ func migrate(ctx context.Context, s *Store) error {
 	return err
 }
 
+// allJobs are the jobs of this file and of its neighbours.
+func allJobs() []job { return slices.Concat(jobs, userJobs) }
+
 // clean runs a job without trouble and returns the tree and the steps taken.
 func (j *job) clean(t *testing.T) (want map[string]seen, steps int) {
 	h := newHost(t, DefaultProfile54(), controlBefore)
