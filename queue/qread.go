@@ -31,8 +31,9 @@ import (
 //
 // It differs from the program where that does not matter or does harm: it
 // follows no symbolic link, and a directory in the place of a file is a warning
-// and not "out of memory". Like the program it shows for an info that is empty
-// the sender of the message before it.
+// and not "out of memory"; and of a sender, which qmail-queue lets have a
+// thousand bytes, it shows 16,383. Like the program it shows for an info that is
+// empty the sender of the message before it.
 func (q *Queue) WriteQread(ctx context.Context, w io.Writer) error {
 	t, err := q.openTops()
 	if err != nil {
