@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -31,6 +34,17 @@ type routed struct {
 	Fate   string       `json:"fate"`
 	Report *jsonl.Bytes `json:"report,omitempty"` // of qmail, why mail is not delivered
 	Error  *jsonl.Bytes `json:"error,omitempty"`  // why the rest cannot be told
+
+	// With -follow, of the address that was asked for only.
+	Ends    []routeEnd `json:"ends,omitempty"`    // where its mail comes to rest
+	Follows []routed   `json:"follows,omitempty"` // the paths of the addresses that it is forwarded to
+	Cut     bool       `json:"cut,omitempty"`     // there are more of these
+}
+
+type routeEnd struct {
+	Kind  string      `json:"kind"` // mbox, maildir, program, remote, discarded, again, or a fate
+	Where jsonl.Bytes `json:"where"`
+	Addr  jsonl.Bytes `json:"addr"` // of the path there
 }
 
 type rewrittenTo struct {
@@ -74,6 +88,8 @@ type sentTo struct {
 type routing struct {
 	usercdb
 	root, delivery, sender string
+	extensions             bool
+	follow                 int
 }
 
 func routeKind() *cli.Command {
@@ -85,13 +101,18 @@ says, and concerns mail from other hosts only. fate is delivered (the deliveries
 are made, as far as they work), sent (to the host that qmail-remote finds),
 deferred, bounced, vanished (qmail-lspawn drops mail to an empty local part), or
 unknown: error then says why, and the exit code is 4. What a program does with
-mail is not known here, except where the delivery has a key does.`,
+mail is not known here, except where the delivery has a key does: that is
+vpopmail's vdelivermail, whose home the line in .qmail-default names. With
+-follow, forwards are followed too, each address once: ends says where the mail
+comes to rest, and follows how it gets there.`,
 		Setup: func(fs *flag.FlagSet) cli.Action {
 			c := &routing{}
 			fs.StringVar(&c.passwd, "passwd", "", "passwd(5) `FILE` of the host, for what users/cdb does not know")
 			fs.StringVar(&c.root, "root", "/", "the host's file system, mounted at `ROOT`: homes and links are taken from there")
 			fs.StringVar(&c.delivery, "delivery", route.DefaultDelivery, "what qmail-start is told to do without a .qmail file: `LINES`")
 			fs.StringVar(&c.sender, "sender", "", "envelope sender `ADDRESS`, which decides about new_sender")
+			fs.BoolVar(&c.extensions, "vpopmail-ext", false, "vpopmail was built with address extensions")
+			fs.IntVar(&c.follow, "follow", 0, "follow forwards, to at most `N` further addresses")
 			return printing(c.run)
 		},
 	}
@@ -151,6 +172,12 @@ func (c *routing) run(ctx context.Context, out *lines, args []string) error {
 		defer closeHomes()
 		opts.Getpw = c.lspawn.Getpw
 	}
+	v, closeVpopmail, err := c.openVpopmail(qmail, name, args[0])
+	if err != nil {
+		return err
+	}
+	defer closeVpopmail()
+	opts.Hook = v.Hook
 	router, err := route.Open(ctx, qmail, name, opts)
 	if err != nil {
 		return err
@@ -164,22 +191,24 @@ func (c *routing) run(ctx context.Context, out *lines, args []string) error {
 		if err != nil {
 			return err
 		}
-		p, err := router.Route(ctx, addr)
+		w, err := router.Follow(ctx, addr, c.follow)
 		if err != nil {
 			return err
 		}
-		if p.Fate == route.Unknown {
+		if slices.ContainsFunc(w.Paths, func(p *route.Path) bool { return p.Fate == route.Unknown }) {
 			unknown++
 		}
-		if p.AcceptErr != nil {
-			out.env.Printf("%s: %v\n", cli.Name(addr), p.AcceptErr)
-		}
-		if p.Plan != nil {
-			for _, q := range p.Plan.Problems {
-				out.note("", q)
+		for _, p := range w.Paths {
+			if p.AcceptErr != nil {
+				out.env.Printf("%s: %v\n", cli.Name(p.Addr), p.AcceptErr)
+			}
+			if p.Plan != nil {
+				for _, q := range p.Plan.Problems {
+					out.note("", q)
+				}
 			}
 		}
-		if err := out.print(routedLine(p)); err != nil {
+		if err := out.print(c.wayLine(w)); err != nil {
 			return err
 		}
 	}
@@ -187,6 +216,54 @@ func (c *routing) run(ctx context.Context, out *lines, args []string) error {
 		return &cli.Exit{Code: cli.CannotTell, Err: fmt.Errorf("the path of %s cannot be told to its end", cli.Plural(unknown, "address|addresses"))}
 	}
 	return nil
+}
+
+// openVpopmail opens what vdelivermail's deliveries are told by. Directories
+// that are not there tell nothing.
+func (c *routing) openVpopmail(qmail qmailkit.Tree, name, dir string) (*route.Vpopmail, func(), error) {
+	v := &route.Vpopmail{Extensions: c.extensions}
+	var opened []*os.Root
+	done := func() {
+		v.Close()
+		for _, r := range opened {
+			r.Close()
+		}
+	}
+	open := func(path string, to **os.Root) error {
+		r, err := os.OpenRoot(path)
+		if err == nil {
+			*to, opened = r, append(opened, r)
+		}
+		return err
+	}
+	err := errors.Join(open(c.root, &v.Host), open(dir, &v.Qmail))
+	if at, e := qmailkit.Resolve(qmail, path.Join(name, "users")); err == nil && e == nil && at != path.Join(name, "users") {
+		// A link, which leads on from the top of the host's file system.
+		if users, e := v.Host.OpenRoot(at); e == nil {
+			v.Users, opened = users, append(opened, users)
+		}
+	}
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return v, done, nil
+}
+
+// wayLine is the line of an address with what is told of its forwards.
+func (c *routing) wayLine(w *route.Way) routed {
+	line := routedLine(w.Paths[0])
+	if c.follow <= 0 {
+		return line
+	}
+	for _, p := range w.Paths[1:] {
+		line.Follows = append(line.Follows, routedLine(p))
+	}
+	for _, e := range w.Ends {
+		line.Ends = append(line.Ends, routeEnd{e.Kind, jsonl.Bytes(e.Where), jsonl.Bytes(e.Path.Addr)})
+	}
+	line.Cut = w.Cut
+	return line
 }
 
 // given is a pointer to text that is not empty.

@@ -30,6 +30,9 @@ type Vpopmail struct {
 	Home *os.Root
 	// Qmail is the directory with control and users.
 	Qmail *os.Root
+	// Users stands in for the directory users where that is a link which leads
+	// out of Qmail. It may be nil.
+	Users *os.Root
 	// Extensions says that vpopmail was built with address extensions, which
 	// no file tells.
 	Extensions bool
@@ -149,12 +152,15 @@ func (v *Vpopmail) store(home string) (*vpopmail.Store, error) {
 		}
 		v.opened = append(v.opened, root)
 	}
+	profile := vpopmail.DefaultProfile54()
 	found, err := vpopmail.DetectProfile(root, v.Qmail)
-	if err != nil {
+	if err == nil {
+		profile = found.Profile
+	} else if v.Users == nil {
 		return nil, err
 	}
-	o := vpopmail.Options{Profile: &found.Profile, Backend: v.Backend}
-	o.Profile.AddressExtensions = v.Extensions
+	profile.AddressExtensions = v.Extensions
+	o := vpopmail.Options{Profile: &profile, Backend: v.Backend, Users: v.Users}
 	if strings.HasPrefix(home, "/") {
 		o.Profile.Home = home
 	}
