@@ -16,13 +16,17 @@
 // can check. DeliveryPlan says what vdelivermail does with mail for an address,
 // and Deliver does it.
 //
+// DeleteDomain does the job of vdeldomain; AddAlias, RemoveAlias and Aliases
+// that of valias; Limits, EditLimits and RemoveLimits that of vmoddomlimits;
+// AddIPAlias and RemoveIPAlias that of vipmap.
+//
 // # Durability
 //
-// What a call has done is on the disk when it returns. PrepareDomain, PutUsers
-// and GoLive can be cut short anywhere, by a crash or a full disk, and run
-// again: they complete what is missing, take back what cannot be completed, and
-// the result is that of one clean run. While a change is under way there is one
-// note of it (.qmailkit_change in a domain's directory, .qmailkit_pending
+// What a call has done is on the disk when it returns. PrepareDomain, PutUsers,
+// GoLive and DeleteDomain can be cut short anywhere, by a crash or a full disk,
+// and run again: they complete what is missing, take back what cannot be
+// completed, and the result is that of one clean run. While a change is under
+// way there is one note of it (.qmailkit_change in a domain's directory, .qmailkit_pending
 // beside the domains); it is gone when the change is done. The users' records
 // are changed under vpopmail's own lock, .vpasswd.lock, and qmail's files under
 // FILE.lock, so vpopmail's programs may run at the same time.
@@ -71,6 +75,38 @@
 //	-e in 5.4 keeps the old clear password (vmoduser)     removed with its hash
 //	stray .PID file for a uid without a home              not made; such domains are not
 //	                                                          counted
+//
+//	vdeldomain: aliases go without -f where the name is   ErrHasAliases
+//	    given in capitals
+//	vdeldomain: an alias without a dot, or listed in      removed with its domain
+//	    morercpthosts, outlives its domain
+//	vdeldomain: names in capitals or with blanks stay in  removed as qmail reads them
+//	    rcpthosts, and mail for the domain is taken on
+//	vdeldomain: morercpthosts.cdb is compiled only if     compiled if anything changed
+//	    exactly one line went
+//	vdeldomain: the tree goes while mail still arrives    it goes last
+//	vdeldomain: empty rcpthosts, morercpthosts and        not made
+//	    virtualdomains are made
+//	vdeldomain: any directory that users/assign names,    ErrSharedDir
+//	    vpopmail's own and that of other domains too
+//	vdeldomain: files go through a directory that is a    the link goes, nothing behind it
+//	    link
+//	domains/.dir-control goes from 0 to 2^64-1            stays 0
+//	domains/.dir-control is readable to all afterwards    imitated
+//	vmoddomlimits: what is forbidden to users and         kept (in perm_maillist)
+//	    moderators of mailing lists is lost
+//	.qmailadmin-limits is root's, readable to all; who    the owner's at once; reading
+//	    reads it as root gives it to the owner                changes nothing
+//	valias: a line of 160 bytes and more is not stored    ErrTooLong
+//	valias: a blank first line, a blank before an         ErrBadAlias
+//	    address: mail fails
+//	valias: NUL and LF in a line                          ErrBadByte
+//	valias: '/' in the name: a file outside the domain    ErrBadUser
+//	valias -i and -d of "default": the catch-all          ErrBadAlias
+//	valias: a line is added to one without its LF         the LF is added
+//	valias -s ends at an alias without lines              goes on
+//	vipmap drops lines that are no mapping                kept
+//	vipmap stores domains in capitals, never found        in lower case
 //
 //	APOP and CRAM-MD5 with an empty challenge: MD5 of     refused
 //	    the bare password lets in
