@@ -35,19 +35,14 @@ type Flags struct {
 
 // Declare declares the flags.
 func (f *Flags) Declare(fs *flag.FlagSet) {
-	f.DeclareRead(fs)
-	fs.StringVar(&f.Hup, "hup", "none", "send HUP to qmail-send, process `PID|none`, when it has to read its files again; none prints a reminder")
-	fs.StringVar(&f.State, "state", "", "`DIR` for what must be remembered, replaced files among it (default: /var/lib/qmailkit for root, else the user's state directory)")
-}
-
-// DeclareRead declares those flags that a command has which changes nothing.
-func (f *Flags) DeclareRead(fs *flag.FlagSet) {
 	fs.StringVar(&f.Home, "vpopmail", "/home/vpopmail", "vpopmail's `HOME` directory")
 	fs.StringVar(&f.Qmail, "qmail", "/var/qmail", "qmail's `DIR`, with control and users in it")
 	fs.StringVar(&f.HomePath, "vpopmail-path", "", "vpopmail's home as `PATH` in files, where HOME is mounted elsewhere (default: as its files tell, else HOME)")
 	fs.Var(&f.mounts, "mount", "`PATH=DIR`: the directory that files call PATH, outside vpopmail's home, is open as DIR; may be repeated")
 	fs.StringVar(&f.Profile, "profile", "auto", "release of vpopmail: `auto|5.4|5.6`")
 	f.sql.declare(fs)
+	fs.StringVar(&f.Hup, "hup", "none", "send HUP to qmail-send, process `PID|none`, when it has to read its files again; none prints a reminder")
+	fs.StringVar(&f.State, "state", "", "`DIR` for what must be remembered, replaced files among it (default: /var/lib/qmailkit for root, else the user's state directory)")
 }
 
 // Check finds what is wrong with the flags: a wrong usage.

@@ -28,6 +28,8 @@ type Options struct {
 	// the first file is about to be replaced.
 	Alone bool
 	Now   func() time.Time // for the state; nil is time.Now
+	// OnChange is vpopmail.Options.OnChange.
+	OnChange func(ctx context.Context, argv []string) error
 }
 
 // A Target is an open installation.
@@ -80,12 +82,17 @@ func (f *Flags) Open(ctx context.Context, o Options) (t *Target, err error) {
 	if t.db, err = f.sql.connect(ctx, t.Home, d); err != nil {
 		return t, err
 	}
-	vo := &vpopmail.Options{Profile: &d.Profile, Backup: t.backup, Mounts: t.mounts}
+	vo := t.options(d)
 	if t.db != nil {
 		vo.Backend = vpopmail.NewSQL(t.db, nil)
 	}
 	t.Store, err = vpopmail.Open(t.Home, t.Qmail, vo)
 	return t, err
+}
+
+// options are those of vpopmail.Open for the file form.
+func (t *Target) options(d *vpopmail.Detection) *vpopmail.Options {
+	return &vpopmail.Options{Profile: &d.Profile, Backup: t.backup, Mounts: t.mounts, OnChange: t.opts.OnChange}
 }
 
 func (t *Target) openDirs() (err error) {
@@ -253,7 +260,7 @@ func (t *Target) As(ctx context.Context, backend string) (*vpopmail.Store, error
 	if err != nil {
 		return nil, err
 	}
-	vo := &vpopmail.Options{Profile: &d.Profile, Backup: t.backup, Mounts: t.mounts}
+	vo := t.options(d)
 	switch {
 	case backend == Files:
 		if t.clear != nil && !told(d, "clear passwords") {
