@@ -42,8 +42,11 @@ func worker() error {
 	if err != nil {
 		return err
 	}
-	p := DefaultProfile54()
-	s, err := Open(home, qmail, &Options{Profile: &p, LockPoll: 2 * time.Millisecond, LockWait: 2 * time.Minute})
+	b, p, err := workerBackend()
+	if err != nil {
+		return err
+	}
+	s, err := Open(home, qmail, &Options{Profile: &p, Backend: b, LockPoll: 2 * time.Millisecond, LockWait: 2 * time.Minute})
 	if err != nil {
 		return err
 	}

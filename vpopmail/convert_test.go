@@ -24,7 +24,9 @@ func bothStores(t *testing.T, name string, p Profile, params ...string) (h *host
 	}
 	h.write("QMAIL/users/assign", "+example.com-:example.com:89:89:"+p.Home+"/domains/example.com:-::\n"+
 		"+example.net-:example.com:89:89:"+p.Home+"/domains/example.com:-::\n.\n")
-	h.mkdir("VPOPMAIL/domains/example.com")
+	if err := os.Mkdir(h.dir+"/VPOPMAIL/domains/example.com", 0o700); err != nil {
+		t.Fatal(err)
+	}
 	tables = h.open()
 	o := h.opts
 	o.Backend, o.Profile = nil, &h.profile
@@ -33,13 +35,6 @@ func bothStores(t *testing.T, name string, p Profile, params ...string) (h *host
 		t.Fatal(err)
 	}
 	return h, files, tables, db
-}
-
-func (h *host) mkdir(name string) {
-	h.t.Helper()
-	if err := os.MkdirAll(h.dir+"/"+name, 0o700); err != nil {
-		h.t.Fatal(err)
-	}
 }
 
 const convertedVpasswd = "VPOPMAIL/domains/example.com/vpasswd"
