@@ -98,6 +98,9 @@ func (inv *inventory) top(ctx context.Context) error {
 		case name == mendName && fi.Mode.IsDir():
 		case !slices.Contains(lockFiles[:], name):
 			inv.oddly("lock/"+name, fi, "does not belong in lock")
+		case name == mutexName && !fi.Mode.IsRegular():
+			// Lock has renamed it when the plan is carried out.
+			inv.oddly("lock/"+oddMutex, fi, "stood in the place of "+mutexName)
 		case fi.Mode.Type() != inv.q.lockShape(name).mode.Type():
 			inv.oddly("lock/"+name, fi, "is of the wrong type")
 		}

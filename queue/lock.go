@@ -21,6 +21,9 @@ var ErrRunning = errors.New("qmail-send is running, or another program has locke
 // mutexName is the file that qmail-send locks for as long as it lives.
 const mutexName = "sendmutex"
 
+// oddMutex is what Lock calls something that stands in the place of it.
+const oddMutex = mutexName + ".odd"
+
 // mendName is the directory below lock in which an interrupted change leaves
 // what the next one needs. qmail opens three names in lock and never lists it.
 const mendName = "qmailkit"
@@ -30,8 +33,8 @@ const mendName = "qmailkit"
 // arrive at any time. What changes a queue is a method of Lock, save for Enqueue
 // and for the times that Expire and Retry set.
 type Lock struct {
-	q     *Queue
-	mutex *os.File
+	q    *Queue
+	held []*os.File // one, but for an interrupted change
 }
 
 // Lock takes the lock of qmail-send, lock/sendmutex, in both ways, flock and
@@ -42,7 +45,8 @@ type Lock struct {
 // Where the file is missing it is made, and that somebody may have locked it
 // before it was removed is excluded by the trigger: a qmail-send that lives has
 // it open for reading. A trigger that is missing or no FIFO tells nothing; no
-// qmail-send can be woken there.
+// qmail-send can be woken there. Something else in its place is renamed to
+// sendmutex.odd in the same way.
 //
 // A change of the queue that was interrupted is still unfinished when Lock
 // returns; PlanRepair and Apply go on with it.
@@ -55,36 +59,68 @@ func (q *Queue) Lock(ctx context.Context) (*Lock, error) {
 		return nil, err
 	}
 	defer d.Close()
-	dir := d
+	l := &Lock{q: q}
+	ok := false
+	defer func() {
+		if !ok {
+			l.Close()
+		}
+	}()
+	// An interrupted change keeps the file aside, so that qmail-send cannot
+	// start; unless somebody has made another one for it.
+	aside := false
 	if mend, err := d.Sub(mendName); err == nil {
-		// An interrupted change keeps the file aside, so that qmail-send
-		// cannot start.
 		defer mend.Close()
 		if _, err := mend.Lstat(mutexName); err == nil {
-			dir = mend
+			aside = true
+			if err := l.take(mend); err != nil {
+				return nil, err
+			}
 		}
 	}
-	_, err = dir.Lstat(mutexName)
-	made := errors.Is(err, fs.ErrNotExist)
-	if made || dir != d {
-		if err := nobodyReads(d); err != nil {
-			return nil, err
+	fi, err := d.Lstat(mutexName)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = nobodyReads(d)
+	case err == nil && !fi.Mode.IsRegular():
+		if err = nobodyReads(d); err == nil {
+			err = d.RenameExcl(mutexName, d, oddMutex)
 		}
-	}
-	f, err := dir.LockBoth(mutexName, q.mutexOwner())
-	if errors.Is(err, safefs.ErrLocked) {
-		return nil, fmt.Errorf("%w (%w)", ErrRunning, err)
+	case err == nil:
+		aside = false
 	}
 	if err != nil {
 		return nil, err
 	}
-	l := &Lock{q, f}
-	// Whoever held the lock a moment ago may have moved the file.
-	if err := l.still(dir); err != nil {
-		f.Close()
-		return nil, err
+	if !aside {
+		if err := l.take(d); err != nil {
+			return nil, err
+		}
 	}
+	ok = true
 	return l, nil
+}
+
+// take locks the file in d, and makes it where it is missing.
+func (l *Lock) take(d *safefs.Dir) error {
+	f, err := d.LockBoth(mutexName, l.q.mutexOwner())
+	if errors.Is(err, safefs.ErrLocked) {
+		return fmt.Errorf("%w (%w)", ErrRunning, err)
+	}
+	if err != nil {
+		return err
+	}
+	l.held = append(l.held, f)
+	have, err := safefs.Stat(f)
+	if err != nil {
+		return err
+	}
+	// Whoever held the lock a moment ago may have moved the file.
+	named, err := d.Lstat(mutexName)
+	if err != nil || named.Ino != have.Ino || named.Dev != have.Dev {
+		return fmt.Errorf("%w: lock/%s was exchanged", ErrRunning, mutexName)
+	}
+	return nil
 }
 
 // mutexOwner is who owns sendmutex.
@@ -103,19 +139,6 @@ func (q *Queue) giveTo(uid int) safefs.Owner {
 	return o
 }
 
-// still says whether the name in d is the file that is locked.
-func (l *Lock) still(d *safefs.Dir) error {
-	have, err := safefs.Stat(l.mutex)
-	if err != nil {
-		return err
-	}
-	named, err := d.Lstat(mutexName)
-	if err != nil || named.Ino != have.Ino || named.Dev != have.Dev {
-		return fmt.Errorf("%w: lock/%s was exchanged", ErrRunning, mutexName)
-	}
-	return nil
-}
-
 // nobodyReads asks the trigger whether a qmail-send has it open.
 func nobodyReads(lock *safefs.Dir) error {
 	err := lock.PokeFIFO("trigger", nil)
@@ -129,7 +152,13 @@ func nobodyReads(lock *safefs.Dir) error {
 }
 
 // Close lets go of the lock.
-func (l *Lock) Close() error { return l.mutex.Close() }
+func (l *Lock) Close() error {
+	var errs []error
+	for _, f := range l.held {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // Running says whether qmail-send uses the queue. The trigger answers without
 // any lock while qmail-send has it open; where nobody does, the locks are tried

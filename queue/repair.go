@@ -305,6 +305,10 @@ func (l *Lock) unpark(lock, mend *safefs.Dir) error {
 		return err
 	}
 	err := mend.RenameExcl(mutexName, lock, mutexName)
+	if errors.Is(err, fs.ErrExist) {
+		// Somebody made another one.
+		err = mend.Remove(mutexName)
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
