@@ -205,7 +205,7 @@ func everyStep(t *testing.T, j *job, cut func(h *host, at int) error) {
 
 // TestFaults lets every step fail once.
 func TestFaults(t *testing.T) {
-	for _, j := range slices.Concat(jobs, domainJobs) {
+	for _, j := range slices.Concat(allJobs(), domainJobs) {
 		t.Run(j.name, func(t *testing.T) {
 			everyStep(t, &j, func(h *host, at int) error {
 				n, what := 0, ""
@@ -232,7 +232,7 @@ func TestFaults(t *testing.T) {
 // TestKill stops the job for good at every step, as kill -9 does: nothing that
 // comes behind is carried out.
 func TestKill(t *testing.T) {
-	for _, j := range slices.Concat(jobs, domainJobs) {
+	for _, j := range slices.Concat(allJobs(), domainJobs) {
 		t.Run(j.name, func(t *testing.T) {
 			everyStep(t, &j, func(h *host, at int) (err error) {
 				n := 0
