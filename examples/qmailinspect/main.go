@@ -40,6 +40,7 @@ func kinds() []*cli.Command {
 		newmrhKind(),
 		vpasswdKind(),
 		psaKind(),
+		queueKind(),
 		passhashKind(),
 	}
 }
