@@ -468,7 +468,7 @@ func (x *examiner) records(f *found) error {
 		defer file.Close()
 		r = file
 	}
-	kinds, longest := "TD", MaxRecord
+	kinds, longest := "TD", MaxRecord+1
 	if f.part == Todo {
 		kinds, longest = "upFT", MaxAddress+2
 	}

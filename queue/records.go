@@ -22,8 +22,8 @@ var (
 	ErrLong = errors.New("record too long")
 )
 
-// MaxRecord is the greatest length of a record, its letter and NUL included,
-// that is kept. qmail-queue takes addresses of MaxAddress bytes, before which
+// MaxRecord is the greatest length of a record, with its letter and without its
+// NUL, that is kept. qmail-queue takes addresses of MaxAddress bytes, before which
 // virtualdomains can put a prefix.
 const MaxRecord = 16 << 10
 
