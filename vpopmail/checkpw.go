@@ -14,16 +14,16 @@ import (
 )
 
 // A LoginStatus is the exit status of vchkpw for a login. What vchkpw fails
-// with behind that (4 to 11, 14) has no place in a decision, except LoginNoHome.
+// with when the login is right (4 to 10) has no place in a decision.
 type LoginStatus int
 
 const (
-	LoginOK         LoginStatus = 0
-	LoginDenied     LoginStatus = 1  // a flag forbids this service
-	LoginFailed     LoginStatus = 3  // wrong password, no such user, no such domain
-	LoginNoHome     LoginStatus = 14 // the account has no directory
-	LoginNoName     LoginStatus = 12
-	LoginNoPassword LoginStatus = 13  // an empty one was given
+	LoginOK         LoginStatus = 0   // let in
+	LoginDenied     LoginStatus = 1   // a flag forbids this service
+	LoginFailed     LoginStatus = 3   // wrong password, no such user, no such domain
+	LoginNoName     LoginStatus = 12  // an empty name was given
+	LoginNoPassword LoginStatus = 13  // an empty password was given
+	LoginNoHome     LoginStatus = 14  // the account has no directory
 	LoginNoHash     LoginStatus = 15  // none is stored
 	LoginBadByte    LoginStatus = 20  // in the name
 	LoginCannotTell LoginStatus = 111 // not of vchkpw: the hash is one that cannot be checked here
@@ -103,8 +103,12 @@ func (p *Profile) CheckLogin(u *User, flags Flags, c Credentials, s Service, cry
 		p.spendTime(c.Password)
 		return LoginFailed, "", "the password holds a NUL", false
 	}
+	clear := u.Clear
+	if !p.ClearPasswords {
+		clear = "" // a field that nobody reads there
+	}
 	method = MethodPlain
-	if answer, name := expected(u.Clear, c.Challenge, s); answer != "" && sameText(answer, string(c.Password)) {
+	if answer, name := expected(clear, c.Challenge, s); answer != "" && sameText(answer, string(c.Password)) {
 		method = name
 	}
 	switch {
@@ -113,7 +117,7 @@ func (p *Profile) CheckLogin(u *User, flags Flags, c Credentials, s Service, cry
 		if !p.LearnPasswords {
 			return LoginNoHash, "", "", false
 		}
-		if reason := p.mayLearn(u, c); reason != "" {
+		if reason := p.mayLearn(clear, c); reason != "" {
 			return LoginFailed, "", reason, false
 		}
 		method, learn = MethodPlain, true
@@ -155,12 +159,12 @@ func expected(clear qmailkit.Secret, challenge string, s Service) (answer, metho
 func sameText(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 // mayLearn says why the first password that an account is tried with must not
-// become its own; empty is that it may.
-func (p *Profile) mayLearn(u *User, c Credentials) string {
+// become its own; empty is that it may. clear is the account's clear password.
+func (p *Profile) mayLearn(clear qmailkit.Secret, c Credentials) string {
 	switch {
 	case c.Challenge != "":
 		return "the answer to a challenge cannot be learnt"
-	case u.Clear != "" && !sameText(string(u.Clear), string(c.Password)):
+	case clear != "" && !sameText(string(clear), string(c.Password)):
 		return "the account has a clear password, and it is another"
 	case !p.storable(c.Password):
 		return "the password cannot be stored"

@@ -60,6 +60,8 @@ func TestLoginHazards(t *testing.T) {
 	p := DefaultProfile54()
 	learning := p
 	learning.LearnPasswords = true
+	bare := p
+	bare.ClearPasswords = false
 	h := func(password string) qmailkit.Secret {
 		s, err := passhash.Make(passhash.MD5, password, "saltsalt")
 		if err != nil {
@@ -76,28 +78,29 @@ func TestLoginHazards(t *testing.T) {
 		s    Service
 		want string
 	}{
-		"APOP of an empty challenge":         {&p, clear, Credentials{Password: apop("", "clearpw")}, ServicePOP, "3"},
-		"CRAM-MD5 of an empty challenge":     {&p, clear, Credentials{Password: cram("", "clearpw")}, ServiceSMTP, "3"},
-		"APOP":                               {&p, clear, Credentials{Password: apop(ts, "clearpw"), Challenge: ts}, ServicePOP, "0 APOP"},
-		"APOP in capitals":                   {&p, clear, Credentials{Password: qmailkit.Secret(strings.ToUpper(string(apop(ts, "clearpw")))), Challenge: ts}, ServicePOP, "3"},
-		"CRAM-MD5":                           {&p, clear, Credentials{Password: cram(ts, "clearpw"), Challenge: ts}, ServiceSMTP, "0 CRAM-MD5"},
-		"CRAM-MD5 for POP":                   {&p, clear, Credentials{Password: cram(ts, "clearpw"), Challenge: ts}, ServicePOP, "3"},
-		"APOP for webmail":                   {&p, clear, Credentials{Password: apop(ts, "clearpw"), Challenge: ts}, ServiceWebmail, "3"},
-		"the password beside a challenge":    {&p, clear, Credentials{Password: "clearpw", Challenge: ts}, ServicePOP, "0 PLAIN"},
-		"a password cut short":               {&p, clear, Credentials{Password: "clearp"}, ServicePOP, "3"},
-		"a NUL behind the password":          {&p, clear, Credentials{Password: "clearpw\x00x"}, ServicePOP, "3"},
-		"a digest and no hash":               {&p, &User{Clear: "clearpw"}, Credentials{Password: apop(ts, "clearpw"), Challenge: ts}, ServicePOP, "15"},
-		"no hash":                            {&p, &User{}, Credentials{Password: "x"}, ServicePOP, "15"},
-		"nobody":                             {&p, nil, Credentials{Password: "x"}, ServicePOP, "3"},
-		"learning":                           {&learning, &User{}, Credentials{Password: "x"}, ServicePOP, "0 PLAIN learn"},
-		"learning a digest":                  {&learning, &User{}, Credentials{Password: apop(ts, "x"), Challenge: ts}, ServicePOP, "3"},
-		"learning a line feed":               {&learning, &User{}, Credentials{Password: "x\nroot:$1$"}, ServicePOP, "3"},
-		"learning a long password":           {&learning, &User{}, Credentials{Password: qmailkit.Secret(strings.Repeat("x", 129))}, ServicePOP, "3"},
-		"learning beside a clear password":   {&learning, &User{Clear: "y"}, Credentials{Password: "x"}, ServicePOP, "3"},
-		"learning the clear password's hash": {&learning, &User{Clear: "x"}, Credentials{Password: "x"}, ServicePOP, "0 PLAIN learn"},
-		"learning the clear password":        {&learning, &User{Hash: h("x")}, Credentials{Password: "x"}, ServicePOP, "0 PLAIN learn"},
-		"nothing to learn":                   {&learning, clear, Credentials{Password: "clearpw"}, ServicePOP, "0 PLAIN"},
-		"learning what is refused":           {&learning, &User{Flags: NoPOP}, Credentials{Password: "x"}, ServicePOP, "1 PLAIN"},
+		"APOP of an empty challenge":             {&p, clear, Credentials{Password: apop("", "clearpw")}, ServicePOP, "3"},
+		"CRAM-MD5 of an empty challenge":         {&p, clear, Credentials{Password: cram("", "clearpw")}, ServiceSMTP, "3"},
+		"APOP":                                   {&p, clear, Credentials{Password: apop(ts, "clearpw"), Challenge: ts}, ServicePOP, "0 APOP"},
+		"APOP in capitals":                       {&p, clear, Credentials{Password: qmailkit.Secret(strings.ToUpper(string(apop(ts, "clearpw")))), Challenge: ts}, ServicePOP, "3"},
+		"CRAM-MD5":                               {&p, clear, Credentials{Password: cram(ts, "clearpw"), Challenge: ts}, ServiceSMTP, "0 CRAM-MD5"},
+		"CRAM-MD5 for POP":                       {&p, clear, Credentials{Password: cram(ts, "clearpw"), Challenge: ts}, ServicePOP, "3"},
+		"APOP for webmail":                       {&p, clear, Credentials{Password: apop(ts, "clearpw"), Challenge: ts}, ServiceWebmail, "3"},
+		"the password beside a challenge":        {&p, clear, Credentials{Password: "clearpw", Challenge: ts}, ServicePOP, "0 PLAIN"},
+		"a password cut short":                   {&p, clear, Credentials{Password: "clearp"}, ServicePOP, "3"},
+		"a NUL behind the password":              {&p, clear, Credentials{Password: "clearpw\x00x"}, ServicePOP, "3"},
+		"a digest and no hash":                   {&p, &User{Clear: "clearpw"}, Credentials{Password: apop(ts, "clearpw"), Challenge: ts}, ServicePOP, "15"},
+		"no hash":                                {&p, &User{}, Credentials{Password: "x"}, ServicePOP, "15"},
+		"an answer where no clear passwords are": {&bare, clear, Credentials{Password: apop(ts, "clearpw"), Challenge: ts}, ServicePOP, "3"},
+		"nobody":                                 {&p, nil, Credentials{Password: "x"}, ServicePOP, "3"},
+		"learning":                               {&learning, &User{}, Credentials{Password: "x"}, ServicePOP, "0 PLAIN learn"},
+		"learning a digest":                      {&learning, &User{}, Credentials{Password: apop(ts, "x"), Challenge: ts}, ServicePOP, "3"},
+		"learning a line feed":                   {&learning, &User{}, Credentials{Password: "x\nroot:$1$"}, ServicePOP, "3"},
+		"learning a long password":               {&learning, &User{}, Credentials{Password: qmailkit.Secret(strings.Repeat("x", 129))}, ServicePOP, "3"},
+		"learning beside a clear password":       {&learning, &User{Clear: "y"}, Credentials{Password: "x"}, ServicePOP, "3"},
+		"learning the clear password's hash":     {&learning, &User{Clear: "x"}, Credentials{Password: "x"}, ServicePOP, "0 PLAIN learn"},
+		"learning the clear password":            {&learning, &User{Hash: h("x")}, Credentials{Password: "x"}, ServicePOP, "0 PLAIN learn"},
+		"nothing to learn":                       {&learning, clear, Credentials{Password: "clearpw"}, ServicePOP, "0 PLAIN"},
+		"learning what is refused":               {&learning, &User{Flags: NoPOP}, Credentials{Password: "x"}, ServicePOP, "1 PLAIN"},
 	} {
 		c.c.Name = "u@example.com"
 		if got := ask(c.p, c.u, c.c, c.s); got != c.want {

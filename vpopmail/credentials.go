@@ -53,10 +53,10 @@ func (c Credentials) Append(dst []byte) []byte {
 type Service uint8
 
 const (
-	ServicePOP Service = iota
-	ServiceSMTP
-	ServiceIMAP
-	ServiceWebmail // POP or IMAP from the host itself
+	ServicePOP     Service = iota // where nothing tells another
+	ServiceSMTP                   // sending mail; the user's directory is not entered
+	ServiceIMAP                   // reading mail; APOP and CRAM-MD5 are not for it
+	ServiceWebmail                // POP or IMAP from the host itself
 )
 
 // String returns "pop", "smtp", "imap" or "webmail".

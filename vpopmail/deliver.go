@@ -63,7 +63,8 @@ type Delivered struct {
 // without those headers. maildirsize is read, rebuilt and appended to as there:
 // it is believed as Store.Usage says, except that sums of less than nothing are
 // counted anew, which bounce all mail there. From 90 percent on a warning is
-// put into the mailbox too, at most one a day.
+// put into the mailbox too, at most one a day. Quotas of whole domains, maildrop
+// and SpamAssassin, which vdelivermail can be configured for, are not looked at.
 //
 // The result says what was done, also where the error says that the rest was
 // not. The error is a *DeliveryError, or that of ctx. Steps for which the

@@ -227,7 +227,7 @@ func (s *Store) learn(ctx context.Context, v *Verdict, a *Attempt) error {
 	c := &change{s: s, d: v.Domain, name: v.User.Name}
 	c.to = func(u *User) error {
 		if u.Hash == "" {
-			if reason := s.p.mayLearn(u, a.Credentials); reason != "" {
+			if s.p.ClearPasswords && s.p.mayLearn(u.Clear, a.Credentials) != "" {
 				return errNotLearnt
 			}
 			u.Hash = hash
