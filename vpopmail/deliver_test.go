@@ -291,7 +291,7 @@ func TestDeliverWithoutFunctions(t *testing.T) {
 }
 
 // quota lays a maildirsize of bob and delivers n bytes to him.
-func (h *host) quota(t *testing.T, size string, age time.Duration, n int) (*Delivered, error, string) {
+func (h *host) quota(t *testing.T, size string, age time.Duration, n int) (*Delivered, string, error) {
 	t.Helper()
 	name := mailDomain + "bob/Maildir/maildirsize"
 	now := time.Unix(1795000000, 0)
@@ -307,7 +307,7 @@ func (h *host) quota(t *testing.T, size string, age time.Duration, n int) (*Deli
 		}
 	}
 	d, err := h.open().Deliver(t.Context(), to("bob"), strings.NewReader(strings.Repeat("x", n)), nil)
-	return d, err, h.read(name)
+	return d, h.read(name), err
 }
 
 func TestDeliverQuota(t *testing.T) {
@@ -337,7 +337,7 @@ func TestDeliverQuota(t *testing.T) {
 		"empty":                     {"", 0, 100, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, err, after := mailHost(t).quota(t, c.size, c.age, c.n)
+			d, after, err := mailHost(t).quota(t, c.size, c.age, c.n)
 			if errors.Is(err, ErrOverQuota) != c.over || (err == nil) == c.over || (len(d.Boxes) == 0) != c.over {
 				t.Errorf("%v, %+v", err, d.Boxes)
 			}
@@ -355,7 +355,7 @@ func TestDeliverQuota(t *testing.T) {
 func TestDeliverWarning(t *testing.T) {
 	h := mailHost(t)
 	h.write("VPOPMAIL/domains/.quotawarn.msg", "From: x\n\nnearly full\n")
-	d, err, after := h.quota(t, "10000S\n9000 1\n", 0, 10)
+	d, after, err := h.quota(t, "10000S\n9000 1\n", 0, 10)
 	if err != nil || len(d.Boxes) != 2 || !d.Boxes[0].Warning || d.Boxes[1].Warning || strings.Count(after, "\n") != 4 {
 		t.Fatalf("%+v, %v, %q", d.Boxes, err, after)
 	}
@@ -363,14 +363,14 @@ func TestDeliverWarning(t *testing.T) {
 	if want := "Delivered-To: bob@example.com\nDate: Wed, 18 Nov 2026 11:06:40 +0000\nFrom: x\n\nnearly full\n"; text != want {
 		t.Errorf("%q, want %q", text, want)
 	}
-	if d, err, _ = h.quota(t, "10000S\n9000 1\n", 0, 10); err != nil || len(d.Boxes) != 1 {
+	if d, _, err = h.quota(t, "10000S\n9000 1\n", 0, 10); err != nil || len(d.Boxes) != 1 {
 		t.Errorf("a second one: %+v, %v", d.Boxes, err)
 	}
 	warn := filepath.Join(h.dir, mailDomain, "bob/Maildir/quotawarn")
 	if err := errors.Join(os.Remove(warn), os.Mkdir(warn, 0o700), os.Chtimes(warn, time.Unix(1, 0), time.Unix(1, 0))); err != nil {
 		t.Fatal(err)
 	}
-	d, err, _ = h.quota(t, "10000S\n9000 1\n", 0, 10)
+	d, _, err = h.quota(t, "10000S\n9000 1\n", 0, 10)
 	if err != nil || len(d.Boxes) != 1 || len(d.Problems) != 1 || d.Problems[0].Code != "delivery.no-warning" {
 		t.Errorf("%+v, %v, %v", d.Boxes, err, d.Problems)
 	}
