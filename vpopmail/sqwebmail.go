@@ -39,7 +39,7 @@ func (s *Store) writePass(d *Domain, u *User) error {
 		}
 		return err
 	}
-	rep := safefs.Replacement{Mode: 0o600, Owner: s.owner(d.UID, d.GID)}
+	rep := safefs.Replacement{Mode: 0o600, Owner: s.owner(d.UID, d.GID), Temp: tempPrefix + "_pass"}
 	return dir.WriteFile(passName, rep, []byte(passText(u)))
 }
 

@@ -96,7 +96,7 @@ var userJobs = []job{
 		return err
 	}},
 	{"SetQuota", withUsers, func(ctx context.Context, s *Store) error {
-		_, err := s.SetQuota(ctx, "user003@example.com", "noquota")
+		_, err := s.SetQuota(ctx, "user003@example.com", "20m,5c")
 		return err
 	}},
 	{"RebuildCDB", func(t *testing.T, h *host) {
