@@ -140,8 +140,8 @@ func (f *lineFile) append(line string) {
 // ForgetDomain ends the undoing of a domain whose lines were reverted or that
 // never went live: it is taken out of the note of prepared domains, and
 // vpopmail's home counts one domain less, so call it once. The directory is the
-// caller's to remove. A domain that is live is not touched and is
-// ErrDomainExists.
+// caller's to remove; what a database holds of the domain is removed. A domain
+// that is live is not touched and is ErrDomainExists.
 func (s *Store) ForgetDomain(ctx context.Context, name string) error {
 	n, err := s.p.domainBytes(name)
 	if err != nil {
@@ -153,6 +153,11 @@ func (s *Store) ForgetDomain(ctx context.Context, name string) error {
 	}
 	if live != nil {
 		return &Error{Domain: name, Err: ErrDomainExists}
+	}
+	if k := s.domainKeeper(); k != nil {
+		if err := k.RemoveDomain(ctx, &Domain{Name: n, Real: n}); err != nil {
+			return err
+		}
 	}
 	return s.editPending(ctx, func(top *safefs.Dir, notes *pendingNotes) error {
 		if err := s.uncount(ctx, top); err != nil {
