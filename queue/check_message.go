@@ -450,6 +450,9 @@ func (c *recordCount) words() string {
 	if c.n == 1 {
 		return c.err.Error()
 	}
+	if c.n > maxBad {
+		return fmt.Sprintf("%v, and at least %d more", c.err, maxBad)
+	}
 	return fmt.Sprintf("%v, and %d more", c.err, c.n-1)
 }
 
@@ -489,12 +492,15 @@ func (x *examiner) records(f *found) error {
 		case rec.Size > int64(longest):
 			long.add(rec.Offset, fmt.Errorf("%w: %d bytes", ErrLong, rec.Size))
 		}
+		if bad.n > maxBad {
+			break // it may be gigabytes of this
+		}
 		sender = sender || rec.Ended && len(rec.Data) > 0 && rec.Data[0] == 'F'
 	}
 	x.recordFault(f, codeBadRecord, qmailkit.Error, &bad, "repair moves the message out of the queue, from where it can be queued again")
 	x.recordFault(f, codeCutRecord, qmailkit.Error, &cut, "repair moves the message out of the queue, from where it can be queued again")
 	x.recordFault(f, codeLongRecord, qmailkit.Warning, &long, "no repair: it will be tried, and fail")
-	if f.part == Todo && !sender {
+	if f.part == Todo && !sender && bad.n <= maxBad {
 		x.add(newFault(codeNoSender, qmailkit.Error, f.path, "envelope without sender").of(x.id, Todo).
 			toFix("repair moves the message out of the queue, from where it can be queued again with a sender"))
 	}

@@ -126,7 +126,9 @@ func (m *Message) kept(p Part) bool {
 // An error that is a *RecordError concerns one record, and the next ones come
 // all the same. qmail-qread passes over such a record; but qmail-send goes no
 // further than to one of an unknown kind, tries no recipient behind it, and does
-// not preprocess the message at all if it is in todo.
+// not preprocess the message at all if it is in todo. After a thousand bad records
+// the rest of the file is left out, with an error that wraps
+// qmailkit.ErrIncomplete too.
 func (m *Message) Recipients() iter.Seq2[Recipient, error] {
 	return func(yield func(Recipient, error) bool) {
 		switch {
@@ -145,39 +147,54 @@ func (m *Message) recipients(p Part, c Channel, yield func(Recipient, error) boo
 	if m.Parts.Has(p) && m.kept(p) {
 		return m.keptRecipients(p, c, yield)
 	}
+	bad := badRecords{path: m.path(p)}
 	for rec, err := range m.Records(p) {
 		if err != nil {
 			yield(Recipient{}, err)
 			return false
 		}
 		r, is, err := recipient(string(rec.Data), rec.Offset, c)
-		if bad := rec.problem(); bad != nil {
-			is, err = true, bad
+		if wrong := rec.problem(); wrong != nil {
+			is, err = true, wrong
 		}
-		if err != nil {
-			err = &RecordError{m.path(p), rec.Offset, err}
-		}
-		if is && !yield(r, err) {
+		err = bad.at(rec.Offset, err)
+		if is && !yield(r, err) || errors.Is(err, errManyBad) {
 			return false
 		}
 	}
 	return true
 }
 
+// badRecords counts the bad records of a file and gives up on it when they are
+// too many.
+type badRecords struct {
+	path string
+	n    int
+}
+
+func (b *badRecords) at(off int64, err error) error {
+	if err == nil {
+		return nil
+	}
+	if b.n++; b.n > maxBad {
+		return qmailkit.Incomplete(&RecordError{b.path, off, errManyBad})
+	}
+	return &RecordError{b.path, off, err}
+}
+
 // keptRecipients does the same for what is in memory, where no byte needs to be
 // copied. Nothing there is too long for a Record.
 func (m *Message) keptRecipients(p Part, c Channel, yield func(Recipient, error) bool) bool {
 	rest := m.files[p].data
+	bad := badRecords{path: m.path(p)}
 	for off := int64(0); rest != ""; {
 		text, next, ended := strings.Cut(rest, "\x00")
 		r, is, err := recipient(text, off, c)
 		if !ended {
 			is, err = true, fmt.Errorf("%w: %s", ErrCut, quoteShort([]byte(text)))
 		}
-		if err != nil {
-			err = &RecordError{m.path(p), off, err}
-		}
-		if is && !yield(r, err) {
+		err = bad.at(off, err)
+		if is && !yield(r, err) || errors.Is(err, errManyBad) {
 			return false
 		}
 		off += int64(len(text)) + 1

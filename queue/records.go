@@ -27,6 +27,12 @@ var (
 // virtualdomains can put a prefix.
 const MaxRecord = 16 << 10
 
+// maxBad is how many bad records of one file are told of. A file of gigabytes
+// may be nothing else.
+const maxBad = 1000
+
+var errManyBad = fmt.Errorf("%w: a thousand of them, and perhaps more", ErrRecord)
+
 // A RecordError tells which record of a file is wrong.
 type RecordError struct {
 	Path   string // in the queue
