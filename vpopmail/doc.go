@@ -76,6 +76,24 @@
 //	stray .PID file for a uid without a home              not made; such domains are not
 //	                                                          counted
 //
+//	vdeluser: the path of the freed hash directory is     imitated, below the domain's
+//	    cut where the user's name first occurs (5.4)          directory
+//	vdeluser: the catch-all account goes if it is named   ErrCatchAll
+//	    by path (5.4)
+//	vdeluser: whatever directory the record names goes,   kept unless it lies below the
+//	    "/" and that of other users too                       domain's and is his alone
+//	vdeluser: an interruption leaves directory, counter   completed by the next change
+//	    or record
+//	vmoduser -c with ':' shifts the fields behind         ErrBadByte
+//	vmoduser -n leaves vpasswd.cdb as it was              not offered
+//	vmoduser, vsetuserquota of a domain stop half way     all or none
+//	vmoduser -S, -E are dropped unless root asks          ErrNotRoot
+//	vpasswd -r, vadduser -r: passwords follow from the    random
+//	    time
+//	vchangepw tells who exists by the time it takes       the same work
+//	onchange before a removal; twice for vadduser -e      after it; once
+//	a look-up makes a missing vpasswd.cdb                 vpasswd is read; RebuildCDB
+//
 //	vdeldomain: aliases go without -f where the name is   ErrHasAliases
 //	    given in capitals
 //	vdeldomain: an alias without a dot, or listed in      removed with its domain
