@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/qmailkit/qmailkit/internal/safefs"
@@ -19,6 +20,10 @@ var ErrNotEmpty = errors.New("directory is not empty")
 
 // tcptoSize is the length of lock/tcpto: 64 records of 16 bytes (tcpto.c).
 const tcptoSize = 1024
+
+// tcptoTemp is the name under which a tcpto is written that is to be there
+// whole or not at all.
+const tcptoTemp = ".tcpto.qmailkit"
 
 // shape is what a file or directory has to be: its type and mode, and who owns
 // it. A negative number is not asked about.
@@ -142,11 +147,7 @@ func (q *Queue) onlyEmpty(ctx context.Context) error {
 }
 
 func (q *Queue) emptyPart(ctx context.Context, name string) error {
-	known := false
-	for _, n := range flatDirs {
-		known = known || n == name
-	}
-	if !known {
+	if !slices.Contains(flatDirs[:], name) {
 		return fmt.Errorf("queue: %w: %q", ErrNotEmpty, name)
 	}
 	d, err := q.top.Sub(name)
@@ -162,9 +163,7 @@ func (q *Queue) emptyPart(ctx context.Context, name string) error {
 		n, numbered := dirNumber(e.Name())
 		ok := numbered && e.IsDir() && n < q.layout.Split && p.String() == name && q.layout.IsSplit(p)
 		if name == "lock" {
-			for _, l := range lockFiles {
-				ok = ok || l == e.Name()
-			}
+			ok = slices.Contains(lockFiles[:], e.Name()) || e.Name() == tcptoTemp
 		} else if ok {
 			err = emptyDir(ctx, d, e.Name())
 		}
@@ -253,7 +252,7 @@ func (q *Queue) ensureLock(name string) error {
 		err = fmt.Errorf("queue: lock/%s is %s", name, fi.Mode)
 	case name == "tcpto" && fi.Size != tcptoSize:
 		// The times of hosts that did not answer: worth no more than a look.
-		err = d.WriteFile(name, safefs.Replacement{Mode: s.mode, Owner: s.owner, Temp: ".tcpto.qmailkit"}, make([]byte, tcptoSize))
+		err = d.WriteFile(name, safefs.Replacement{Mode: s.mode, Owner: s.owner, Temp: tcptoTemp}, make([]byte, tcptoSize))
 	default:
 		err = d.OwnNode(name, fi, s.mode, s.owner)
 	}
@@ -268,8 +267,7 @@ func (q *Queue) makeLock(d *safefs.Dir, name string, s shape) error {
 	case "trigger":
 		return d.Mkfifo(name, s.mode, s.owner)
 	case "tcpto":
-		// Whole or not at all.
-		return d.WriteFile(name, safefs.Replacement{Mode: s.mode, Owner: s.owner, Temp: ".tcpto.qmailkit"}, make([]byte, tcptoSize))
+		return d.WriteFile(name, safefs.Replacement{Mode: s.mode, Owner: s.owner, Temp: tcptoTemp}, make([]byte, tcptoSize))
 	}
 	f, err := d.Create(name, s.mode, s.owner)
 	if err != nil {

@@ -465,7 +465,9 @@ func (pl *planner) dirs() error {
 			return err
 		}
 		p, n := partOf(name)
-		if n == 0 || !pl.layout.IsSplit(p) {
+		if n == 0 || !pl.layout.IsSplit(p) || pl.plan.convert {
+			// Those of a new layout are made once its journal is written: half
+			// of them could not be told from a damaged queue.
 			continue
 		}
 		for i := range pl.layout.Split {
