@@ -27,11 +27,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// worker adds its share of users one by one, and a domain of its own.
+// worker adds its share of users one by one, and a domain of its own. Again
+// says that it was killed on the way.
 func worker() error {
 	var dir string
 	var id, users int
-	if _, err := fmt.Sscanf(os.Getenv(workerEnv), "%d %d %s", &id, &users, &dir); err != nil {
+	var again bool
+	if _, err := fmt.Sscanf(os.Getenv(workerEnv), "%d %d %t %s", &id, &users, &again, &dir); err != nil {
 		return err
 	}
 	home, err := os.OpenRoot(dir + "/VPOPMAIL")
@@ -50,19 +52,20 @@ func worker() error {
 	if err != nil {
 		return err
 	}
-	return addShare(context.Background(), s, id, users)
+	return addShare(context.Background(), s, id, users, again)
 }
 
-func addShare(ctx context.Context, s *Store, id, users int) error {
+func addShare(ctx context.Context, s *Store, id, users int, again bool) error {
 	for i := range users {
 		n := NewUser{Name: fmt.Sprintf("w%d.u%d", id, i), Hash: "*"}
-		if _, err := s.AddUser(ctx, "example.com", n); err != nil {
+		if _, err := s.AddUser(ctx, "example.com", n); err != nil && !(again && errors.Is(err, ErrUserExists)) {
 			return err
 		}
 		if i != users/2 {
 			continue
 		}
-		if _, err := s.AddDomain(ctx, DomainSpec{Name: fmt.Sprintf("w%d.example.org", id)}, nil); err != nil {
+		_, err := s.AddDomain(ctx, DomainSpec{Name: fmt.Sprintf("w%d.example.org", id)}, nil)
+		if err != nil && !(again && errors.Is(err, ErrDomainExists)) {
 			return err
 		}
 	}
@@ -110,37 +113,59 @@ func checkShares(t *testing.T, h *host, workers, users int) {
 	}
 }
 
-// TestProcesses has 8 processes add users to one domain, and a domain each, at
-// once, beside a reader.
+// workerCommand runs the test binary as a process that adds users.
+func workerCommand(t *testing.T, h *host, id, users int, again bool) *exec.Cmd {
+	c := exec.CommandContext(t.Context(), os.Args[0])
+	c.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %t %s", workerEnv, id, users, again, h.dir))
+	c.Stderr = os.Stderr
+	return c
+}
+
+// TestProcesses has 8 processes add 2,000 users to one domain, and a domain
+// each, at once, beside a reader. Two of them are killed on the way, wherever
+// they are, and started again.
 func TestProcesses(t *testing.T) {
-	workers, users := 8, 40
+	workers, users := 8, 250
 	if testing.Short() {
 		workers, users = 4, 8
 	}
 	h := newHost(t, DefaultProfile54(), controlBefore)
 	withDomain(t, h)
-	var cmds []*exec.Cmd
+	var wg sync.WaitGroup
 	for id := range workers {
-		c := exec.CommandContext(t.Context(), os.Args[0])
-		c.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %s", workerEnv, id, users, h.dir))
-		c.Stderr = os.Stderr
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		cmds = append(cmds, c)
+		wg.Go(func() {
+			c := workerCommand(t, h, id, users, false)
+			err := c.Start()
+			if id < 2 && err == nil {
+				time.Sleep(time.Duration(20+30*users/8*id) * time.Millisecond)
+				c.Process.Kill()
+				c.Wait()
+				c = workerCommand(t, h, id, users, true)
+				err = c.Start()
+			}
+			if err == nil {
+				err = c.Wait()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
 	}
+	finished := make(chan struct{})
+	go func() { wg.Wait(); close(finished) }()
 	s := h.open()
-	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+	for reads := 0; ; reads++ {
 		if _, err := s.User(t.Context(), "postmaster@example.com"); err != nil {
 			t.Fatal("reader:", err)
 		}
-	}
-	for _, c := range cmds {
-		if err := c.Wait(); err != nil {
-			t.Error(err)
+		select {
+		case <-finished:
+			checkShares(t, h, workers, users)
+			t.Log(reads, "reads beside the writers")
+			return
+		case <-time.After(time.Millisecond):
 		}
 	}
-	checkShares(t, h, workers, users)
 }
 
 // TestGoroutines does the same with goroutines that share a Store, and some
@@ -157,7 +182,7 @@ func TestGoroutines(t *testing.T) {
 			s = h.open()
 		}
 		wg.Go(func() {
-			if err := addShare(t.Context(), s, id, 8); err != nil {
+			if err := addShare(t.Context(), s, id, 8, false); err != nil {
 				t.Error(err)
 			}
 		})

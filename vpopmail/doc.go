@@ -16,6 +16,10 @@
 // can check. DeliveryPlan says what vdelivermail does with mail for an address,
 // and Deliver does it.
 //
+// ModifyUser does the job of vmoduser, SetQuota that of vsetuserquota,
+// SetPassword and ChangePassword those of vpasswd and vchangepw, DeleteUser
+// that of vdeluser, RebuildCDB that of vmkpasswd.
+//
 // DeleteDomain does the job of vdeldomain; AddAlias, RemoveAlias and Aliases
 // that of valias; Limits, EditLimits and RemoveLimits that of vmoddomlimits;
 // AddIPAlias and RemoveIPAlias that of vipmap.
@@ -26,8 +30,8 @@
 // GoLive and DeleteDomain can be cut short anywhere, by a crash or a full disk,
 // and run again: they complete what is missing, take back what cannot be
 // completed, and the result is that of one clean run. While a change is under
-// way there is one note of it (.qmailkit_change in a domain's directory, .qmailkit_pending
-// beside the domains); it is gone when the change is done. The users' records
+// way there is a note of it (.qmailkit_change and .qmailkit_after in a domain's
+// directory, .qmailkit_pending beside the domains); it is gone when the change is done. The users' records
 // are changed under vpopmail's own lock, .vpasswd.lock, and qmail's files under
 // FILE.lock, so vpopmail's programs may run at the same time.
 //
