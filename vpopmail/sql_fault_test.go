@@ -75,7 +75,7 @@ func (e *sqlEnd) cuts(short bool) (at []int) {
 	}
 	for i, s := range e.steps {
 		marked := strings.Contains(s, intentName) || strings.Contains(s, afterName) || strings.HasPrefix(s, "syncfs")
-		if other++; marked || other%every == 0 {
+		if other++; marked || other%every == 0 || i == len(e.steps)-1 {
 			at = append(at, i+1)
 		}
 	}
