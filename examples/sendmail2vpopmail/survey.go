@@ -191,7 +191,6 @@ func (m *move) findAccounts(ctx context.Context) error {
 		_, err := m.profile.User(name)
 		return err
 	}
-	policy.MaxHash = m.profile.MaxHash
 	var fatal error
 	for d, err := range policy.Judge(m.noted(m.host.Accounts(ctx), &fatal)) {
 		if err != nil {
@@ -201,6 +200,7 @@ func (m *move) findAccounts(ctx context.Context) error {
 			continue
 		}
 		m.problem(d.Account.Problems...)
+		m.judgeLength(&d)
 		if d.Reason.Code != "" {
 			m.problem(d.Reason)
 		}
@@ -232,6 +232,22 @@ func (m *move) findAccounts(ctx context.Context) error {
 	}
 	sort.SliceStable(m.accounts, func(i, j int) bool { return m.accounts[i].Name < m.accounts[j].Name })
 	return nil
+}
+
+// judgeLength leaves an account behind whose hash the target cannot hold: no
+// account is better than one that nobody can log in to, and the owner of which
+// finds that out.
+func (m *move) judgeLength(d *sendmail.Decision) {
+	n := len(d.PasswordField())
+	if d.Verdict == sendmail.NotCarried || n <= m.profile.MaxHash || d.Name == "postmaster" && m.c.postmaster != "" {
+		return
+	}
+	d.Verdict = sendmail.NotCarried
+	d.Reason = qmailkit.Problem{
+		Code: "account.hash-too-long", Severity: qmailkit.Error, Path: d.Account.HashPath, Line: d.Account.HashLine,
+		Err: fmt.Errorf("the hash of %s (%s) has %d bytes, of which the new host keeps %d: the account is not carried", d.Name, d.Account.Scheme, n, m.profile.MaxHash),
+		Fix: "where it is a database, make the column pw_passwd wider; or give the account a new password on the old host",
+	}
 }
 
 // noted passes a sequence on and keeps the error that ends it.
