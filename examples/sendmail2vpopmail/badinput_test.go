@@ -136,7 +136,7 @@ var badAccounts = []badCase{
 	{name: "a hash that is too long", make: func(s *site) {
 		s.lines("cyd:x:2000:1::/home/cyd:/bin/sh\n", "cyd:$6$"+strings.Repeat("y", 300)+":12600:0:99999:7:::\n")
 		s.mkdir("old/home/cyd")
-	}, codes: []string{"account.refused etc/passwd:3", "sendmail.policy-scheme etc/shadow:3"}, gone: []string{"cyd"}},
+	}, codes: []string{"account.hash-too-long etc/shadow:3"}, words: "has 303 bytes, of which the new host keeps 128", gone: []string{"cyd"}},
 	{name: "a home that is a link to /etc", make: func(s *site) {
 		s.check(os.Symlink("/etc", s.path("old/home/cyd")))
 		s.lines("cyd:x:2000:2000::/home/cyd:/bin/sh\n", "cyd"+hashField)
