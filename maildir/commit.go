@@ -69,7 +69,7 @@ func (c *Committer) drop(g *group) {
 	}
 	for _, t := range g.tasks {
 		if t.act == actLink {
-			t.f.tmp.Remove(t.name.Base())
+			t.f.tmp.Remove(t.tmp)
 		}
 	}
 }
@@ -119,7 +119,7 @@ func (c *Committer) syncData(g *group) error {
 			continue
 		}
 		eg.Go(func() error {
-			err := syncFile(t.f.tmp, t.name.Base())
+			err := syncFile(t.f.tmp, t.tmp)
 			if err != nil && planted(err) {
 				t.act, t.result.Err = actNone, err
 				return nil
@@ -250,20 +250,20 @@ func (t *task) place() error {
 	to := Entry{Folder: t.f.Dir.folder, Cur: t.cur, Name: t.name}
 	switch t.act {
 	case actLink:
-		err := t.f.tmp.RenameExcl(t.name.Base(), t.f.sub(to), t.name.String())
+		err := t.f.tmp.RenameExcl(t.tmp, t.f.sub(to), t.name.String())
 		switch {
 		case err == nil:
 			t.result.Outcome, t.result.Entry = Delivered, to
 		case errors.Is(err, fs.ErrExist):
 			t.result.Outcome, t.result.Entry = Present, to
-			return t.f.tmp.Remove(t.name.Base())
+			return t.f.tmp.Remove(t.tmp)
 		case errors.Is(err, fs.ErrNotExist):
 			t.act, t.result.Err = actNone, err // somebody cleaned tmp/
 		default:
 			return err
 		}
 	case actRename:
-		err := t.f.sub(t.from).RenameExcl(t.from.Name.String(), t.f.sub(to), t.name.String())
+		err := t.fromDir.sub(t.from).RenameExcl(t.from.Name.String(), t.f.sub(to), t.name.String())
 		switch {
 		case err == nil:
 			t.result.Outcome, t.result.Entry = Updated, to
@@ -282,7 +282,7 @@ func (c *Committer) syncPlaces(g *group) error {
 	for _, t := range g.tasks {
 		switch t.result.Outcome {
 		case Updated:
-			dirs[t.f.sub(t.from)] = true
+			dirs[t.fromDir.sub(t.from)] = true
 			dirs[t.f.sub(t.result.Entry)] = true
 		case Delivered:
 			dirs[t.f.sub(t.result.Entry)] = true

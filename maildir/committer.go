@@ -89,11 +89,14 @@ type task struct {
 	turn <-chan struct{} // closed when the one before it is counted
 	next chan struct{}   // to be closed when it is counted
 
-	act    action
-	name   Name // the place it gets
-	cur    bool
-	from   Entry // where it stands, for a change of flags
-	result Result
+	act  action
+	tmp  string // what it is called under tmp/
+	name Name   // the place it gets
+	cur  bool
+	from Entry // where it stands, for a change of flags
+	// fromDir is the folder of from.
+	fromDir *Dir
+	result  Result
 }
 
 type action uint8

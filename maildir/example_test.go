@@ -2,6 +2,7 @@ package maildir_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/maildir"
 )
 
@@ -151,4 +153,45 @@ func ExampleFolderDir() {
 	// Output:
 	// .Entw&APw-rfe.2004 false
 	// [Entwürfe 2004] true
+}
+
+// Move one Maildir. For many there is one Committer, and an Importer for each.
+func ExampleImporter_Transfer() {
+	old, target := temporary(), temporary()
+	defer old.Close()
+	defer target.Close()
+	d, err := maildir.CreateRoot(old, "Maildir", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer d.Close()
+	m, err := d.Deliver()
+	if err != nil {
+		log.Fatal(err)
+	}
+	io.WriteString(m, "Subject: hello\n\n")
+	ctx := context.Background()
+	if _, err := m.Commit(ctx, maildir.Arrival{Flags: maildir.Seen}); err != nil {
+		log.Fatal(err)
+	}
+
+	tree := qmailkit.NewTree(old)
+	c := maildir.NewCommitter(nil)
+	im, err := c.Import(target, "Maildir", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	found, err := im.Transfer(ctx, tree, "Maildir", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = im.Close(func(*maildir.Dir) error {
+		_, err := im.CarrySide(ctx, tree, "Maildir", found.Folders, nil)
+		return err
+	})
+	if err := errors.Join(err, c.Close()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(found.Messages, found.Folders)
+	// Output: 1 [.]
 }

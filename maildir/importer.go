@@ -3,6 +3,7 @@ package maildir
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"os"
@@ -24,6 +25,13 @@ type Message struct {
 	// root, say. It is part of the message's ID; messages of one source must
 	// be added in the source's order by one goroutine.
 	Source string
+	// Name, where it is valid, is the name that the message has in the Maildir
+	// that it comes from, and keeps: its base is what POP3 and IMAP servers
+	// know it by. It is then the message's ID, in place of its bytes, which a
+	// later run need not read again; Flags, if other than the name's, go into
+	// the name. A message with the same base may be in the Maildir already: it
+	// is taken for this one.
+	Name Name
 	// Flags, and whether the message goes to cur/ although it has none.
 	Flags Flags
 	Cur   bool
@@ -33,10 +41,15 @@ type Message struct {
 	// Zero, and what lies in the future, is now: qmail-pop3d(8) does not show
 	// files from the future.
 	Time time.Time
-	// Size is about the number of bytes that Body gives, and not less.
+	// Size is about the number of bytes that Body gives, and not less. Of a
+	// message with a Name it is exact.
 	Size int64
+	// Look, if not nil, is called before a message with a Name is read, and
+	// gives its Size and Time. It is not called for one that is there already.
+	Look func() (size int64, modTime time.Time, err error)
 	// Body opens the message. It may be called more than once, and gives the
-	// same bytes each time.
+	// same bytes each time. A reader that is an io.Closer is closed, if the
+	// message has a Name.
 	Body func() io.Reader
 	// Done, if not nil, is called once when the message's fate is sure: on the
 	// disk, or there already, or failed. All calls of a Committer come one
@@ -108,7 +121,9 @@ type folder struct {
 	*Dir
 
 	mu       sync.Mutex
-	named    map[ID]Name // delivered by earlier imports, but not in the journal
+	named    map[ID]Name         // delivered by earlier imports, but not in the journal
+	bases    map[uint64]struct{} // hashes of the bases that it held before this import
+	seed     maphash.Seed
 	keywords *Keywords
 	dirty    bool // has keywords that are not in the file yet
 }

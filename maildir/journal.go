@@ -23,12 +23,16 @@ import (
 //
 // Each line ends in a checksum. After the first, which names the version:
 //
-//	I GROUP TIME FOLDER ID SUB NAME   the file tmp/BASE of FOLDER, whose data
-//	                                  are on the disk, is about to become SUB/NAME
+//	I GROUP TIME FOLDER ID SUB NAME   a file under tmp/ of FOLDER, whose data are on
+//	                                  the disk, is about to become SUB/NAME. It is
+//	                                  called as the base of NAME where that has the
+//	                                  ID in it, else 0.RID.qmailkit,S=0
 //	A GROUP ID                        this intent of GROUP is void: its file was gone
 //	D GROUP                           all else of GROUP is done
 //	X ID                              the message was taken back: it may come again
 //	F TIME FOLDER ID SUB NAME         the message was given other flags by an import
+//	S FOLDER FILE SUM                 the file beside the messages was brought, with
+//	                                  contents of that checksum
 //
 // Bytes of names that are not printable ASCII, and "%", stand as %XX.
 const JournalName = "qmailkit-journal"
@@ -58,13 +62,14 @@ func appendLine(b []byte, text string) []byte {
 
 // A record is one line of the journal.
 type record struct {
-	kind   byte // 'I', 'A', 'D', 'F' or 'X'
+	kind   byte // 'I', 'A', 'D', 'F', 'X' or 'S'
 	group  uint64
 	time   int64
 	folder string
 	id     ID
 	cur    bool
 	name   Name
+	side   string // file of an 'S', whose id is the checksum
 }
 
 func (r *record) text() string {
@@ -83,22 +88,25 @@ func (r *record) text() string {
 		return fmt.Sprintf("A %d %s", r.group, r.id)
 	case 'X':
 		return fmt.Sprintf("X %s", r.id)
+	case 'S':
+		return fmt.Sprintf("S %s %s %s", escape(r.folder), escape(r.side), r.id)
 	}
 	return fmt.Sprintf("D %d", r.group)
 }
 
 // place sums up where a record says the message stands.
 func (r *record) place() uint32 {
-	return placeSum(r.cur, r.name.Flags())
+	return placeSum(r.folder, r.cur, r.name.Flags())
 }
 
 // placeSum is what the import's wish for a message comes to, in 32 bits.
-func placeSum(cur bool, f Flags) uint32 {
+func placeSum(folder string, cur bool, f Flags) uint32 {
 	s := uint64(f) << 1
 	if cur {
 		s |= 1
 	}
-	return crc32.Checksum([]byte(strconv.FormatUint(s, 16)), castagnoli)
+	b := strconv.AppendUint(make([]byte, 0, 64), s, 16)
+	return crc32.Checksum(append(append(b, ' '), folder...), castagnoli)
 }
 
 // parseRecord reads a line without its checksum. The journal lies in a
@@ -133,6 +141,8 @@ func parseRecord(text string) (record, error) {
 			return r, bad
 		}
 		return r, err
+	case len(f) == 4 && f[0] == "S":
+		return parseSide(f)
 	case len(f) == 7 && f[0] == "I":
 		r.kind = 'I'
 		r.group = number(f[1])
@@ -156,13 +166,30 @@ func parseRecord(text string) (record, error) {
 		return r, bad
 	}
 	r.cur = f[3] == "cur"
-	// Only names that an import makes: a journal that somebody else wrote must
-	// not move other files.
-	if id, ours := importedID(name); !ours || id != r.id {
-		return r, bad
-	}
 	if r.name, err = ParseName(name); err != nil {
 		return r, bad
+	}
+	// A name that an import makes has its ID in it. Any other is that of a
+	// message that kept its name; a journal that its user wrote can at worst
+	// move his own messages about.
+	if id, ours := importedID(name); ours && id != r.id {
+		return r, bad
+	}
+	return r, nil
+}
+
+// parseSide reads an 'S'.
+func parseSide(f []string) (r record, err error) {
+	var ok [3]bool
+	r.kind = 'S'
+	r.folder, ok[0] = unescape(f[1])
+	r.side, ok[1] = unescape(f[2])
+	r.id, ok[2] = parseID(f[3])
+	if !ok[0] || !ok[1] || !ok[2] || strings.ContainsAny(r.side, "/\x00") {
+		return r, errors.New("malformed record")
+	}
+	if _, fine := FolderLevels(r.folder, UTF8); !fine {
+		return r, errors.New("malformed record")
 	}
 	return r, nil
 }
@@ -228,10 +255,11 @@ type journal struct {
 	size    int64   // bytes that are good
 	done    []known // sorted by id
 	pending []record
-	group   uint64 // last group number used
-	look    bool   // only looked at: nothing is mended
-	fresh   bool   // made by this open
-	dirty   bool   // has lines that are not synced
+	sides   map[sideKey]ID // what files beside the messages were brought as
+	group   uint64         // last group number used
+	look    bool           // only looked at: nothing is mended
+	fresh   bool           // made by this open
+	dirty   bool           // has lines that are not synced
 }
 
 // openJournal opens the journal in dir; a missing one is made when there is
@@ -271,6 +299,19 @@ func (j *journal) create() error {
 	j.fresh = true
 	_, err = j.f.Seek(j.size, io.SeekStart)
 	return err
+}
+
+// maxSides is far more than a Maildir has of files that are carried.
+const maxSides = 1 << 20
+
+// side notes an 'S'.
+func (j *journal) side(r *record) {
+	if j.sides == nil {
+		j.sides = map[sideKey]ID{}
+	}
+	if len(j.sides) < maxSides {
+		j.sides[sideKey{r.folder, r.side}] = r.id
+	}
 }
 
 // find looks a message up among those that are done.

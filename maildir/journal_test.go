@@ -53,7 +53,7 @@ func TestRecord(t *testing.T) {
 	id := testID.String()
 	for _, bad := range []string{
 		"", "X", "D", "D x", "D -1", "A 1", "A 1 xyz", "I 1 2 . " + id + " new", "I 1 2 . " + id + " tmp " + testName(""),
-		"I 1 2 . " + id + " new 1.a.b", "I 1 2 . " + id + " new ..%2F..%2Fetc", "I 1 2 . " + id + " new a/" + testName(""),
+		"I 1 2 . " + id + " new .1.a.b", "I 1 2 . " + id + " new ..%2F..%2Fetc", "I 1 2 . " + id + " new a/" + testName(""),
 		"I 1 2 .x/../.. " + id + " new " + testName(""), "I 1 2 .. " + id + " new " + testName(""), "I 1 2 cur " + id + " new " + testName(""),
 		"I 1 2 .%00 " + id + " new " + testName(""), "I 1 2 .% " + id + " new " + testName(""), "I 1 2  " + id + " new " + testName(""),
 		"I 1 2 . " + (ID{9}).String() + " new " + testName(""), "I x 2 . " + id + " new " + testName(""), "F x . " + id + " new " + testName(""),

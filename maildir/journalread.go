@@ -154,6 +154,8 @@ func (jr *journalReader) take(r record, off int64) error {
 	}
 	g := jr.open[r.group]
 	switch r.kind {
+	case 'S':
+		jr.j.side(&r)
 	case 'F':
 		jr.j.add(&r, off)
 	case 'X':

@@ -74,17 +74,21 @@ func (im *Importer) conclude(r *record, names map[string]map[ID]Name) (done bool
 	}
 	defer d.Close()
 	e := Entry{Folder: r.folder, Cur: r.cur, Name: r.name}
-	err = d.tmp.RenameExcl(r.name.Base(), d.sub(e), r.name.String())
+	err = d.tmp.RenameExcl(r.staged(), d.sub(e), r.name.String())
 	switch {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, fs.ErrExist):
-		return true, d.tmp.Remove(r.name.Base())
+		return true, d.tmp.Remove(r.staged())
 	case !errors.Is(err, fs.ErrNotExist):
 		return false, err
 	}
 	if !im.abandoned(r) {
 		return true, nil // its reader was quicker
+	}
+	if r.named() {
+		_, found, err := d.withBase(r.name.Base())
+		return found, err
 	}
 	if names[r.folder] == nil {
 		if names[r.folder], err = d.imported(nil); err != nil {

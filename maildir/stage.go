@@ -37,6 +37,10 @@ func (w *writer) stage(c *Committer, t *task) {
 		close(t.next)
 		return
 	}
+	if t.m.Name.IsValid() {
+		w.settle(c, t, w.named(c, t))
+		return
+	}
 	var content Content
 	var err error
 	inline, staged := false, ""
@@ -53,12 +57,18 @@ func (w *writer) stage(c *Committer, t *task) {
 	if staged != "" && t.act != actLink {
 		t.f.tmp.Remove(staged) // it was not needed after all
 	}
-	if err != nil {
-		t.result.Outcome, t.result.Err = Failed, err
-		// What ails the Maildir, and not just this message, ends the import.
-		if src := (*sourceError)(nil); !errors.As(err, &src) && !planted(err) {
-			c.fatal(err)
-		}
+	w.settle(c, t, err)
+}
+
+// settle notes what went wrong with a message.
+func (w *writer) settle(c *Committer, t *task, err error) {
+	if err == nil {
+		return
+	}
+	t.result.Outcome, t.result.Err = Failed, err
+	// What ails the Maildir, and not just this message, ends the import.
+	if src := (*sourceError)(nil); !errors.As(err, &src) && !planted(err) {
+		c.fatal(err)
 	}
 }
 
@@ -107,6 +117,9 @@ func (w *writer) decide(c *Committer, t *task, inline bool, staged string) error
 
 // wish is the name that the message should have where it goes.
 func (t *task) wish(n Name, flags Flags) Name {
+	if t.m.Name.IsValid() && n.Flags() == flags {
+		return n // an odd name stays odd
+	}
 	if t.cur {
 		return n.WithFlags(flags)
 	}
@@ -146,7 +159,7 @@ func copyTo(w io.Writer, r io.Reader) (int64, error) {
 // follow the source's where the Maildir's are as that run left them.
 func (t *task) again(k *known, flags Flags) error {
 	t.result.Outcome = Present
-	if k.place == placeSum(t.cur, flags) {
+	if k.place == placeSum(t.f.Dir.folder, t.cur, flags) {
 		return nil
 	}
 	r, err := t.im.j.recorded(k)
@@ -154,8 +167,8 @@ func (t *task) again(k *known, flags Flags) error {
 		return err
 	}
 	t.result.Outcome = Kept
-	if r.folder != t.f.Dir.folder {
-		return nil
+	if t.fromDir, err = t.recordedIn(&r); t.fromDir == nil || err != nil {
+		return err
 	}
 	wish := t.wish(r.name, flags)
 	places := []Entry{
@@ -168,7 +181,11 @@ func (t *task) again(k *known, flags Flags) error {
 	}
 	for i, e := range places {
 		e.Folder = r.folder
-		switch _, err := t.f.sub(e).Lstat(e.Name.String()); {
+		in := t.fromDir
+		if i == 0 {
+			e.Folder, in = t.f.Dir.folder, t.f.Dir
+		}
+		switch _, err := in.sub(e).Lstat(e.Name.String()); {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
@@ -181,6 +198,31 @@ func (t *task) again(k *known, flags Flags) error {
 		return nil
 	}
 	return nil
+}
+
+// recordedIn is the folder where an earlier run put the message; nil if it
+// cannot be had. A message that keeps its name may have been moved to another
+// folder at its source, and follows.
+func (t *task) recordedIn(r *record) (*Dir, error) {
+	switch {
+	case r.folder == t.f.Dir.folder:
+		return t.f.Dir, nil
+	case !t.m.Name.IsValid():
+		return nil, nil
+	}
+	d, err := t.im.dir.Folder(r.folder)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMaildir) || err != nil && planted(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.Close()
+	f, err := t.im.folder(r.folder)
+	if err != nil {
+		return nil, err
+	}
+	return f.Dir, nil
 }
 
 // write makes the file under tmp/, whole and with its times, but not yet
@@ -204,7 +246,7 @@ func (w *writer) write(c *Committer, t *task, flags Flags, inline bool) error {
 	if err := t.finish(c, f, at, late, err); err != nil {
 		return err
 	}
-	t.act, t.name = actLink, t.wish(name, flags)
+	t.act, t.tmp, t.name = actLink, base, t.wish(name, flags)
 	return nil
 }
 
@@ -307,7 +349,7 @@ func (t *task) rename(c *Committer, staged string, flags Flags) error {
 	if err := t.f.tmp.Rename(staged, t.f.tmp, base); err != nil {
 		return err
 	}
-	t.act, t.name = actLink, t.wish(name, flags)
+	t.act, t.tmp, t.name = actLink, base, t.wish(name, flags)
 	return nil
 }
 
