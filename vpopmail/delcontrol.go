@@ -17,11 +17,14 @@ import (
 // lost. It can be run again: users/cdb comes last, and until then the domain is
 // found.
 func (x *deletion) unlist(ctx context.Context) error {
-	control, err := x.s.controlDir()
+	control, err := x.s.lockControl(ctx)
 	if err != nil {
 		return err
 	}
 	defer control.Close()
+	if mine, err := x.current(); err != nil || !mine {
+		return err
+	}
 	if err := x.edit(ctx, control, "control/rcpthosts", x.isName); err != nil {
 		return err
 	}
@@ -53,6 +56,21 @@ func (x *deletion) unlist(ctx context.Context) error {
 	}
 	defer users.Close()
 	return x.edit(ctx, users, "users/assign", x.isAssign)
+}
+
+// current says whether what is live under the name is still what is to be
+// removed. Nothing else goes live while the directory control is locked.
+func (x *deletion) current() (bool, error) {
+	if !x.d.Alias() {
+		notes, err := x.s.notes()
+		if err != nil {
+			return false, err
+		}
+		note := notes.leaving(x.name)
+		return note != nil && note.Token == x.token, nil
+	}
+	d, err := x.s.liveDomain(x.name)
+	return d != nil && *d == *x.d, err
 }
 
 // isName says whether qmail takes a line of rcpthosts for one of the names:

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -69,13 +68,15 @@ func (s *Store) DeleteDomain(ctx context.Context, name string, opts *DeleteDomai
 		return nil, err
 	}
 	x.res.Domain = x.d
-	if x.d.Alias() {
-		err = x.unlist(ctx)
-	} else {
-		err = x.real(ctx)
+	if !x.elsewhere {
+		if err := x.unlist(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, err
+	if !x.d.Alias() {
+		if err := x.remove(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if x.elsewhere {
 		return s.DeleteDomain(ctx, name, opts, hup)
@@ -95,6 +96,9 @@ type leavingNote struct {
 	GID     int    `json:"gid"`
 	Dir     text   `json:"dir"`
 	Aliases []text `json:"aliases,omitempty"`
+	// Token is the directory's inode and the time of its last change, by which
+	// this removal is told from a later one of another domain of that name.
+	Token string `json:"token"`
 	// Side or Row is the counter of the domains around the removal, noted when
 	// all but that is done.
 	Side *sideFile   `json:"side,omitempty"`
@@ -123,28 +127,38 @@ type deletion struct {
 	name  string
 	d     *Domain
 	names []string // that go: the domain and its aliases, or the alias alone
+	token string   // of the note
 	res   *DeleteDomainResult
 	// elsewhere says that the domain was made again in another directory since
 	// its removal was cut short: what is left of the old one goes first.
 	elsewhere bool
 }
 
-// real removes a domain that is no alias, by its note.
-func (x *deletion) real(ctx context.Context) error {
-	if !x.elsewhere {
-		if err := x.unlist(ctx); err != nil {
+// remove removes what is left of a domain that qmail does not know any more.
+func (x *deletion) remove(ctx context.Context) error {
+	if k := x.s.domainKeeper(); k != nil && !x.elsewhere {
+		err := x.noted(ctx, func(*safefs.Dir, *pendingNotes, *leavingNote) error { return k.RemoveDomain(ctx, x.d) })
+		if err != nil {
 			return err
-		}
-		if k := x.s.domainKeeper(); k != nil {
-			if err := k.RemoveDomain(ctx, x.d); err != nil {
-				return err
-			}
 		}
 	}
 	if err := x.tree(ctx); err != nil {
 		return err
 	}
 	return x.finish(ctx)
+}
+
+// noted does a step of the removal while the note of it is there, which keeps
+// the name from being used again. Without it somebody else has finished the
+// removal, and what is there now is another domain.
+func (x *deletion) noted(ctx context.Context, step func(top *safefs.Dir, notes *pendingNotes, note *leavingNote) error) error {
+	return x.s.editPending(ctx, func(top *safefs.Dir, notes *pendingNotes) error {
+		note := notes.leaving(x.name)
+		if note == nil || note.Token != x.token {
+			return nil
+		}
+		return step(top, notes, note)
+	})
 }
 
 // begin finds out what is to be removed, refuses what may not be, and notes a
@@ -193,13 +207,32 @@ func (x *deletion) begin(ctx context.Context) error {
 		x.names = append(x.names, x.res.Aliases...)
 		if note == nil {
 			note = &leavingNote{Name: text(x.name), UID: x.d.UID, GID: x.d.GID, Dir: text(x.d.Dir)}
+			if note.Token, err = x.identity(); err != nil {
+				return err
+			}
 			for _, a := range aliases {
 				note.Aliases = append(note.Aliases, text(a))
 			}
 			notes.Leaving = append(notes.Leaving, *note)
 		}
+		x.token = note.Token
 		return x.s.writePending(top, notes)
 	})
+}
+
+// identity tells the domain's directory from others that will have its name.
+func (x *deletion) identity() (string, error) {
+	at := strings.LastIndexByte(x.d.Dir, '/')
+	parent, err := x.s.openPath(x.d.Dir[:at])
+	if err != nil {
+		return "", ignoreMissing(err)
+	}
+	defer parent.Close()
+	fi, err := parent.Lstat(x.d.Dir[at+1:])
+	if err != nil {
+		return "", ignoreMissing(err)
+	}
+	return fmt.Sprintf("%d.%d", fi.Ino, fi.CTime.UnixNano()), nil
 }
 
 // check refuses a domain whose directory must not be removed, and lists its
@@ -265,19 +298,8 @@ func (x *deletion) tree(ctx context.Context) error {
 	if err := removeTree(ctx, parent, aside); err != nil {
 		return err
 	}
-	fi, err := parent.Lstat(base)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return parent.Sync()
-	case err != nil:
-		return err
-	case !fi.Mode.IsDir():
-		if err := parent.Remove(base); err != nil {
-			return err
-		}
-		return parent.Sync()
-	}
-	if err := x.moveAside(ctx, parent, base, aside); err != nil {
+	err = x.noted(ctx, func(*safefs.Dir, *pendingNotes, *leavingNote) error { return x.moveAside(ctx, parent, base, aside) })
+	if err != nil {
 		return err
 	}
 	if err := removeTree(ctx, parent, aside); err != nil {
@@ -287,14 +309,25 @@ func (x *deletion) tree(ctx context.Context) error {
 }
 
 // moveAside renames the directory while nobody changes its users. A lock file
-// that is not one keeps nobody from removing it.
+// that is not one keeps nobody from removing it. What is no directory goes at
+// once.
 func (x *deletion) moveAside(ctx context.Context, parent *safefs.Dir, base, aside string) error {
+	fi, err := parent.Lstat(base)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	if !fi.Mode.IsDir() {
+		return parent.Remove(base)
+	}
+	dir, err := parent.Sub(base)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := x.s.lockDir(ctx, dir); err != nil {
+		return err
+	}
 	if _, ok := x.s.backend.(files); ok {
-		dir, err := parent.Sub(base)
-		if err != nil {
-			return err
-		}
-		defer dir.Close()
 		unlock, err := x.s.lock(ctx, dir, ".vpasswd.lock", x.s.owner(x.d.UID, x.d.GID))
 		if err == nil {
 			defer unlock()
@@ -311,11 +344,7 @@ func (x *deletion) moveAside(ctx context.Context, parent *safefs.Dir, base, asid
 // finish counts one domain less and drops the notes. The counter before and
 // after is noted first, so that it goes down once.
 func (x *deletion) finish(ctx context.Context) error {
-	return x.s.editPending(ctx, func(top *safefs.Dir, notes *pendingNotes) error {
-		note := notes.leaving(x.name)
-		if note == nil {
-			return nil // somebody else has finished it
-		}
+	return x.noted(ctx, func(top *safefs.Dir, notes *pendingNotes, note *leavingNote) error {
 		var err error
 		if k := x.s.domainKeeper(); k != nil {
 			err = x.uncountRow(ctx, k, top, notes, note)

@@ -5,11 +5,14 @@ package vpopmail
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -299,5 +302,62 @@ func TestDeleteMadeAgain(t *testing.T) {
 	}
 	if got := snap["VPOPMAIL/domains/.dir-control"].Content; !strings.HasPrefix(got, "98\n") {
 		t.Errorf("counted %q: the old and the new domain are gone", got)
+	}
+}
+
+// TestDeleteAtOnce removes one domain from several Stores at once, and makes it
+// again, beside somebody who adds users to it. In the end it is there whole or
+// not at all.
+func TestDeleteAtOnce(t *testing.T) {
+	ctx := t.Context()
+	h := newHost(t, DefaultProfile54(), controlBefore)
+	h.opts.LockWait = 20e9
+	withDomain(t, h)
+	other := h.open()
+	if err := addDomainOnce(ctx, other, "stays.example.org"); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 4 {
+		s := h.open()
+		wg.Go(func() {
+			for n := range 8 {
+				var err error
+				switch {
+				case i == 0:
+					_, err = s.AddUsers(ctx, "example.com", []NewUser{{Name: fmt.Sprint("user", n), Hash: "*"}})
+				case i == 1 && n%2 == 1:
+					_, err = s.AddDomain(ctx, testSpec("example.com"), told)
+				default:
+					_, err = s.DeleteDomain(ctx, "example.com", nil, told)
+				}
+				for _, fine := range []error{nil, ErrNoDomain, ErrDomainExists, ErrLeaving, fs.ErrNotExist} {
+					if errors.Is(err, fine) {
+						err = nil
+					}
+				}
+				if err != nil {
+					t.Errorf("%d: %v", i, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := other.Domain(ctx, "example.com"); err == nil {
+		if _, err := other.User(ctx, "postmaster@example.com"); err != nil {
+			t.Error(err)
+		}
+		if _, err := other.DeleteDomain(ctx, "example.com", nil, told); err != nil {
+			t.Error(err)
+		}
+	}
+	snap := h.snapshot()
+	for name, s := range snap {
+		if strings.Contains(name, "example.com") || strings.Contains(name, "qmailkit") || strings.HasPrefix(name, "QMAIL/") && strings.Contains(s.Content, "example.com") && !strings.HasSuffix(name, "/me") {
+			t.Errorf("left: %s %q", name, s.Content)
+		}
+	}
+	if got := snap["VPOPMAIL/domains/.dir-control"].Content; !strings.HasPrefix(got, "1\n") {
+		t.Errorf("counted: %q", got)
 	}
 }

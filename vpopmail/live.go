@@ -51,20 +51,21 @@ type LiveResult struct {
 // called only if something changed since qmail-send was told.
 //
 // GoLive can be run again after any interruption, and changes nothing when all
-// is done.
+// is done. Two of them, or one and a DeleteDomain, wait for each other: the
+// directory control is locked (flock).
 func (s *Store) GoLive(ctx context.Context, list []Live, hup func(context.Context) error) (*LiveResult, error) {
 	g := &goLive{s: s, res: &LiveResult{}}
-	if err := g.resolve(ctx, list); err != nil {
-		return nil, err
-	}
-	if len(g.domains) == 0 {
+	if len(list) == 0 {
 		return g.res, nil
 	}
-	control, err := s.controlDir()
+	control, err := s.lockControl(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer control.Close()
+	if err := g.resolve(ctx, list); err != nil {
+		return nil, err
+	}
 	if err := g.count(ctx, control); err != nil {
 		return nil, err
 	}
@@ -90,6 +91,21 @@ func (s *Store) GoLive(ctx context.Context, list []Live, hup func(context.Contex
 		return g.res, err
 	}
 	return g.res, g.changedLive(ctx)
+}
+
+// lockControl opens qmail's directory control and keeps others of this package
+// from changing which domains are live until it is closed. vpopmail's own
+// programs know no such lock.
+func (s *Store) lockControl(ctx context.Context) (*safefs.Dir, error) {
+	control, err := s.controlDir()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.lockDir(ctx, control); err != nil {
+		control.Close()
+		return nil, err
+	}
+	return control, nil
 }
 
 // PlanLive returns the changes that GoLive would make now, and makes none. A
