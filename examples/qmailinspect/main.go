@@ -39,6 +39,7 @@ func kinds() []*cli.Command {
 		routeKind(),
 		newmrhKind(),
 		vpasswdKind(),
+		vpopmailKind(),
 		psaKind(),
 		queueKind(),
 		passhashKind(),
