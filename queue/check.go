@@ -47,7 +47,7 @@ const (
 	codeLeftOver    = "queue.left-over"
 )
 
-// A fault is a Problem with what a repair has to know.
+// A fault is a Problem as it is found.
 type fault struct {
 	code     string
 	severity qmailkit.Severity
@@ -55,25 +55,11 @@ type fault struct {
 	offset   int64
 	words    string // what is wrong
 	fix      string // what a repair does about it
-
-	id   ID
-	part Part
-	// to is the path to which the file has to move; empty where it stays. For
-	// codeInode that is the place of the message file under its inode number,
-	// and the files of the other parts have to follow it.
-	to string
-	// uid, gid and mode are what the file has to have; negative, or 0 for
-	// mode, where that is right as it is.
-	uid, gid int
-	mode     fs.FileMode
-	// paths are further files that belong to the fault, such as those that a
-	// lost message left behind.
-	paths []string
+	id       ID     // the message that has it, if any
 }
 
-// newFault is a fault that wants no other owner or mode.
 func newFault(code string, sev qmailkit.Severity, path, format string, args ...any) fault {
-	return fault{code: code, severity: sev, path: path, words: fmt.Sprintf(format, args...), uid: -1, gid: -1}
+	return fault{code: code, severity: sev, path: path, words: fmt.Sprintf(format, args...)}
 }
 
 // toFix adds what a repair does.
@@ -82,9 +68,9 @@ func (f fault) toFix(format string, args ...any) fault {
 	return f
 }
 
-// of adds which file of which message the fault is in.
-func (f fault) of(id ID, p Part) fault {
-	f.id, f.part = id, p
+// of adds which message has the fault.
+func (f fault) of(id ID) fault {
+	f.id = id
 	return f
 }
 
@@ -164,7 +150,7 @@ func (q *Queue) Check(ctx context.Context) iter.Seq2[qmailkit.Problem, error] {
 // errStop ends a check whose caller has heard enough.
 var errStop = errors.New("stopped")
 
-// faults is Check for those who mend.
+// faults is Check before the words are put together.
 func (q *Queue) faults(ctx context.Context) iter.Seq2[fault, error] {
 	return func(yield func(fault, error) bool) {
 		c := &checker{q: q, ctx: ctx, yield: yield, now: q.opts.Now()}
@@ -227,18 +213,16 @@ func (q *Queue) wantFile(p Part) wanted {
 func (c *checker) checkWanted(f fault, fi safefs.Info, want wanted, most qmailkit.Severity) error {
 	const bits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
 	if want.uid >= 0 && fi.UID != want.uid {
-		o := newFault(codeOwner, min(qmailkit.Error, most), f.path, "owner is %d and has to be %d", fi.UID, want.uid).
-			of(f.id, f.part).toFix("repair gives it to %d", want.uid)
-		o.uid = want.uid
-		if err := c.fault(o); err != nil {
+		err := c.fault(newFault(codeOwner, min(qmailkit.Error, most), f.path, "owner is %d and has to be %d", fi.UID, want.uid).
+			of(f.id).toFix("repair gives it to %d", want.uid))
+		if err != nil {
 			return err
 		}
 	}
 	if want.gid >= 0 && fi.GID != want.gid {
-		g := newFault(codeGroup, min(qmailkit.Warning, most), f.path, "group is %d and has to be %d", fi.GID, want.gid).
-			of(f.id, f.part).toFix("repair gives it to group %d", want.gid)
-		g.gid = want.gid
-		if err := c.fault(g); err != nil {
+		err := c.fault(newFault(codeGroup, min(qmailkit.Warning, most), f.path, "group is %d and has to be %d", fi.GID, want.gid).
+			of(f.id).toFix("repair gives it to group %d", want.gid))
+		if err != nil {
 			return err
 		}
 	}
@@ -247,10 +231,8 @@ func (c *checker) checkWanted(f fault, fi safefs.Info, want wanted, most qmailki
 		if have&want.mode != want.mode {
 			sev = qmailkit.Error // somebody lacks what he needs
 		}
-		m := newFault(codeMode, min(sev, most), f.path, "mode is %04o and has to be %04o", modeBits(have), modeBits(want.mode)).
-			of(f.id, f.part).toFix("repair sets it to %04o", modeBits(want.mode))
-		m.mode = want.mode
-		return c.fault(m)
+		return c.fault(newFault(codeMode, min(sev, most), f.path, "mode is %04o and has to be %04o", modeBits(have), modeBits(want.mode)).
+			of(f.id).toFix("repair sets it to %04o", modeBits(want.mode)))
 	}
 	return nil
 }

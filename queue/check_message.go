@@ -3,12 +3,8 @@
 package queue
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"strings"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/internal/safefs"
@@ -166,16 +162,27 @@ func (x *examiner) examine(e entry, name string) error {
 	return x.contents()
 }
 
-// file is the file of the message in p, the one in its place first; nil where
-// there is none.
+// file is the file of the message in p, nil where there is none. Of several it
+// is the message file that has its right number, and else that in its place.
 func (x *examiner) file(p Part) *found {
-	var f *found
+	var best *found
 	for i := range x.files {
-		if x.files[i].part == p && (f == nil || x.files[i].placed && !f.placed) {
-			f = &x.files[i]
+		f := &x.files[i]
+		if f.part == p && (best == nil || x.rank(f) > x.rank(best)) {
+			best = f
 		}
 	}
-	return f
+	return best
+}
+
+func (x *examiner) rank(f *found) int {
+	switch {
+	case f.part == Mess && f.info.Ino == uint64(x.id):
+		return 2
+	case f.placed:
+		return 1
+	}
+	return 0
 }
 
 func (x *examiner) parts() Parts {
@@ -195,40 +202,29 @@ func (x *examiner) plain() {
 			continue
 		}
 		x.add(newFault(codeType, qmailkit.Error, f.path, "%s in the place of a file of message %d", typeOf(f.info.Mode), x.id).
-			of(x.id, f.part).toFix("repair moves it out of the queue"))
+			of(x.id).toFix("repair moves it out of the queue"))
 	}
 	x.files = files
 }
 
 // places says which files are not where qmail looks for them.
 func (x *examiner) places() {
-	var seen Parts
-	for _, f := range x.files {
-		if f.placed {
-			seen = seen.With(f.part)
-		}
-	}
-	for _, f := range x.files {
-		if f.placed {
-			continue
-		}
+	for i := range x.files {
+		f := &x.files[i]
 		_, base := splitPath(f.path)
 		to := x.c.q.layout.Path(f.part, x.id)
 		switch {
-		case seen.Has(f.part):
-			d := newFault(codeDuplicate, qmailkit.Error, f.path, "second file of message %d in %v", x.id, f.part).of(x.id, f.part)
-			x.add(d.toFix("repair moves it out of the queue"))
-			continue
+		case x.file(f.part) != f:
+			x.add(newFault(codeDuplicate, qmailkit.Error, f.path, "second file of message %d in %v", x.id, f.part).
+				of(x.id).toFix("repair moves it out of the queue"))
+		case f.placed:
 		case base != x.id.String():
-			n := newFault(codeName, qmailkit.Error, f.path, "name is not that of message %d", x.id).of(x.id, f.part)
-			n.to = to
-			x.add(n.toFix("repair moves it to %s", to))
+			x.add(newFault(codeName, qmailkit.Error, f.path, "name is not that of message %d", x.id).
+				of(x.id).toFix("repair moves it to %s", to))
 		default:
-			w := newFault(codeWrongSplit, qmailkit.Error, f.path, "qmail looks for this file in %s", x.c.q.layout.Dir(f.part, x.id)).of(x.id, f.part)
-			w.to = to
-			x.add(w.toFix("repair moves it to %s", to))
+			x.add(newFault(codeWrongSplit, qmailkit.Error, f.path, "qmail looks for this file in %s", x.c.q.layout.Dir(f.part, x.id)).
+				of(x.id).toFix("repair moves it to %s", to))
 		}
-		seen = seen.With(f.part)
 	}
 }
 
@@ -240,12 +236,12 @@ func (x *examiner) owners() {
 			x.add(f)
 			return true
 		}}
-		_ = gather.checkWanted(fault{path: f.path, id: x.id, part: f.part}, f.info, x.c.q.wantFile(f.part), qmailkit.Error)
+		_ = gather.checkWanted(fault{path: f.path, id: x.id}, f.info, x.c.q.wantFile(f.part), qmailkit.Error)
 		switch f.part {
 		case Info, Local, Remote, Bounce:
 			if f.info.Nlink > 1 {
 				x.add(newFault(codeHardLink, qmailkit.Warning, f.path, "file has %d names", f.info.Nlink).
-					of(x.id, f.part).toFix("no repair: what is written under one name shows under the other"))
+					of(x.id).toFix("no repair: what is written under one name shows under the other"))
 			}
 		}
 	}
@@ -256,10 +252,8 @@ func (x *examiner) inode(mess *found) {
 	if ino == x.id {
 		return
 	}
-	to := x.c.q.layout.Path(Mess, ino)
-	f := newFault(codeInode, qmailkit.Error, mess.path, "inode number is %d", ino).of(x.id, Mess)
-	f.to = to
-	x.add(f.toFix("repair gives the message the number %d", ino))
+	x.add(newFault(codeInode, qmailkit.Error, mess.path, "inode number is %d", ino).
+		of(x.id).toFix("repair gives the message the number %d", ino))
 }
 
 // state says what the set of files means.
@@ -278,7 +272,7 @@ func (x *examiner) state(s State) {
 		x.bounceAge()
 		if !parts.Has(Local) && !parts.Has(Remote) {
 			x.add(newFault(codeNoRecipient, qmailkit.Info, x.file(Info).path, "preprocessed message without recipients").
-				of(x.id, Info).toFix("none is needed: qmail-send ends the message when it is started"))
+				of(x.id).toFix("none is needed: qmail-send ends the message when it is started"))
 		}
 	default:
 		x.illegal(parts)
@@ -291,13 +285,8 @@ func (x *examiner) noMess(parts Parts) {
 		if !parts.Has(p) {
 			continue
 		}
-		f := newFault(codeNoMess, qmailkit.Error, x.file(p).path, "the message file is missing").of(x.id, p)
-		for _, other := range x.files {
-			if other.path != f.path {
-				f.paths = append(f.paths, other.path)
-			}
-		}
-		x.add(f.toFix("repair moves the files of message %d out of the queue: there is nothing to deliver", x.id))
+		x.add(newFault(codeNoMess, qmailkit.Error, x.file(p).path, "the message file is missing").of(x.id).
+			toFix("repair moves the files of message %d out of the queue: there is nothing to deliver", x.id))
 		return
 	}
 	for _, f := range x.files {
@@ -306,16 +295,12 @@ func (x *examiner) noMess(parts Parts) {
 }
 
 func (x *examiner) orphan(f found, why string) {
-	x.add(newFault(codeOrphan, qmailkit.Warning, f.path, "%s", why).of(x.id, f.part).toFix("repair moves it out of the queue"))
+	x.add(newFault(codeOrphan, qmailkit.Warning, f.path, "%s", why).of(x.id).toFix("repair moves it out of the queue"))
 }
 
 func (x *examiner) leftOver() {
-	mess := x.file(Mess)
-	f := newFault(codeLeftOver, qmailkit.Warning, mess.path, "message that qmail-queue did not finish, last read more than 36 hours ago").of(x.id, Mess)
-	if intd := x.file(Intd); intd != nil {
-		f.paths = append(f.paths, intd.path)
-	}
-	x.add(f.toFix("repair moves it out of the queue; else qmail-send will remove it"))
+	x.add(newFault(codeLeftOver, qmailkit.Warning, x.file(Mess).path, "message that qmail-queue did not finish, last read more than 36 hours ago").
+		of(x.id).toFix("repair moves it out of the queue; else qmail-send will remove it"))
 }
 
 // bounceAge tells of failures noted before the message was written.
@@ -328,7 +313,7 @@ func (x *examiner) bounceAge() {
 
 func (x *examiner) staleBounce(f *found, why string) {
 	x.add(newFault(codeStaleBounce, qmailkit.Error, f.path, "%s: its sender would get those of another one", why).
-		of(x.id, Bounce).toFix("repair moves it out of the queue"))
+		of(x.id).toFix("repair moves it out of the queue"))
 }
 
 // illegal tells what is too much, or missing, of a message that has its file in
@@ -346,7 +331,7 @@ func (x *examiner) illegal(parts Parts) {
 		if x.file(Info).info.ModTime.Before(x.file(Mess).info.ModTime) {
 			words = "the preprocessed envelope is older than the message, whose own is not complete"
 		}
-		x.add(newFault(codeState, qmailkit.Error, intd.path, "%s", words).of(x.id, Intd).
+		x.add(newFault(codeState, qmailkit.Error, intd.path, "%s", words).of(x.id).
 			toFix("repair moves this file out of the queue"))
 	case lists && parts.Has(Intd):
 		for _, p := range [...]Part{Local, Remote} {
@@ -355,163 +340,11 @@ func (x *examiner) illegal(parts Parts) {
 			}
 		}
 	case lists:
-		f := newFault(codeNoInfo, qmailkit.Error, x.file(Mess).path, "the sender is missing: qmail-send will remove the message undelivered").of(x.id, Mess)
-		for _, p := range [...]Part{Local, Remote, Bounce} {
-			if l := x.file(p); l != nil {
-				f.paths = append(f.paths, l.path)
-			}
-		}
-		x.add(f.toFix("repair moves the message out of the queue, from where it can be queued again with another sender"))
+		x.add(newFault(codeNoInfo, qmailkit.Error, x.file(Mess).path, "the sender is missing: qmail-send will remove the message undelivered").
+			of(x.id).toFix("repair keeps its files outside the queue, from where it can be queued again with another sender"))
 	default: // a bounce only, of which was told
 		if mess := x.file(Mess); x.c.old(mess.info) {
 			x.leftOver()
 		}
 	}
-}
-
-// contents checks the records of the envelope that counts.
-func (x *examiner) contents() error {
-	if x.file(Mess) == nil {
-		return nil
-	}
-	if todo := x.file(Todo); todo != nil {
-		// What preprocessing has written until now will be written again.
-		return x.records(todo)
-	}
-	if info := x.file(Info); info != nil {
-		if err := x.infoFile(info); err != nil {
-			return err
-		}
-	}
-	for _, p := range [...]Part{Local, Remote} {
-		if f := x.file(p); f != nil {
-			if err := x.records(f); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// head reads the beginning of a file.
-func (x *examiner) head(f *found) ([]byte, error) {
-	if x.buf == nil {
-		x.buf = make([]byte, keep)
-	}
-	if f.placed {
-		n, _, err := x.dirs.read(f.part, x.id.String(), x.buf)
-		return x.buf[:n], err
-	}
-	file, err := x.c.q.openFile(f.path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	n, err := io.ReadFull(file, x.buf)
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		err = nil
-	}
-	return x.buf[:n], err
-}
-
-func (x *examiner) infoFile(f *found) error {
-	b, err := x.head(f)
-	if err != nil {
-		return err
-	}
-	bad := (*RecordError)(nil)
-	if _, err := parseInfo(f.path, string(b)); errors.As(err, &bad) {
-		x.add(newFault(codeBadInfo, qmailkit.Error, f.path, "%v", bad.Err).of(x.id, Info).
-			toFix("repair moves the message out of the queue, from where it can be queued again with a sender"))
-		return nil
-	}
-	if n := int64(bytes.IndexByte(b, 0)) + 1; f.info.Size > n {
-		t := newFault(codeInfoTail, qmailkit.Info, f.path, "%d bytes behind the sender", f.info.Size-n).of(x.id, Info)
-		t.offset = n
-		x.add(t.toFix("none is needed: qmail ignores them"))
-	}
-	return nil
-}
-
-// recordCount counts the records of one kind that are wrong.
-type recordCount struct {
-	n     int64
-	first int64 // offset
-	err   error
-}
-
-func (c *recordCount) add(off int64, err error) {
-	if c.n++; c.n == 1 {
-		c.first, c.err = off, err
-	}
-}
-
-func (c *recordCount) words() string {
-	if c.n == 1 {
-		return c.err.Error()
-	}
-	if c.n > maxBad {
-		return fmt.Sprintf("%v, and at least %d more", c.err, maxBad)
-	}
-	return fmt.Sprintf("%v, and %d more", c.err, c.n-1)
-}
-
-// records checks local, remote or todo from beginning to end.
-func (x *examiner) records(f *found) error {
-	b, err := x.head(f)
-	if err != nil {
-		return err
-	}
-	var r io.Reader = bytes.NewReader(b)
-	if len(b) == keep {
-		file, err := x.c.q.openFile(f.path)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		r = file
-	}
-	kinds, longest := "TD", MaxRecord+1
-	if f.part == Todo {
-		kinds, longest = "upFT", MaxAddress+2
-	}
-	var bad, cut, long recordCount
-	sender := false
-	for x.recs.reset(r); ; {
-		rec, err := x.recs.Next()
-		if err == io.EOF {
-			break
-		} else if err != nil {
-			return err
-		}
-		switch {
-		case len(rec.Data) == 0 || !strings.Contains(kinds, string(rec.Data[:1])):
-			bad.add(rec.Offset, fmt.Errorf("%w: %s", ErrRecord, quoteShort(rec.Data)))
-		case !rec.Ended:
-			cut.add(rec.Offset, fmt.Errorf("%w: %s", ErrCut, quoteShort(rec.Data)))
-		case rec.Size > int64(longest):
-			long.add(rec.Offset, fmt.Errorf("%w: %d bytes", ErrLong, rec.Size))
-		}
-		if bad.n > maxBad {
-			break // it may be gigabytes of this
-		}
-		sender = sender || rec.Ended && len(rec.Data) > 0 && rec.Data[0] == 'F'
-	}
-	x.recordFault(f, codeBadRecord, qmailkit.Error, &bad, "repair moves the message out of the queue, from where it can be queued again")
-	x.recordFault(f, codeCutRecord, qmailkit.Error, &cut, "repair moves the message out of the queue, from where it can be queued again")
-	x.recordFault(f, codeLongRecord, qmailkit.Warning, &long, "no repair: it will be tried, and fail")
-	if f.part == Todo && !sender && bad.n <= maxBad {
-		x.add(newFault(codeNoSender, qmailkit.Error, f.path, "envelope without sender").of(x.id, Todo).
-			toFix("repair moves the message out of the queue, from where it can be queued again with a sender"))
-	}
-	return nil
-}
-
-func (x *examiner) recordFault(f *found, code string, sev qmailkit.Severity, c *recordCount, fix string) {
-	if c.n == 0 {
-		return
-	}
-	r := newFault(code, sev, f.path, "%s", c.words()).of(x.id, f.part)
-	r.offset = c.first
-	x.add(r.toFix("%s", fix))
 }

@@ -20,8 +20,8 @@ func named(faults []fault) []string {
 	var all []string
 	for _, f := range faults {
 		s := f.code + " " + f.path
-		if f.to != "" {
-			s += " -> " + f.to
+		if _, to, ok := strings.Cut(f.fix, "repair moves it to "); ok {
+			s += " -> " + to
 		}
 		all = append(all, s)
 	}
@@ -157,7 +157,14 @@ func TestCheckArriving(t *testing.T) {
 func TestCheckInode(t *testing.T) {
 	q, _ := newLab(t, Layout{Split: 23}, healthy())
 	q.opts.Inodes = func(path string) (uint64, bool) { return 5_000_000_000, path == "mess/6/29" }
-	want := []string{"queue.inode mess/6/29 -> " + q.layout.Path(Mess, 5_000_000_000)}
+	want := []string{"queue.inode mess/6/29"}
+	if got := named(allFaults(t, q)); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	// Of two files that which has the right number is the message.
+	q, _ = newLab(t, Layout{Split: 23}, both(healthy(), map[string]string{"mess/7/29": "y"}))
+	q.opts.Inodes = func(path string) (uint64, bool) { return 29, path == "mess/7/29" }
+	want = []string{"queue.duplicate mess/6/29", "queue.wrong-split mess/7/29 -> mess/6/29"}
 	if got := named(allFaults(t, q)); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

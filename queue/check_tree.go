@@ -112,17 +112,13 @@ func (c *checker) stray(path string, typ fs.FileMode) error {
 func (c *checker) subdir(in *safefs.Dir, name, path string, want wanted) (*safefs.Dir, error) {
 	fi, err := in.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		f := newFault(codeMissingDir, qmailkit.Error, path, "directory is missing").toFix("repair makes it")
-		f.uid, f.gid, f.mode = want.uid, want.gid, want.mode
-		return nil, c.fault(f)
+		return nil, c.fault(newFault(codeMissingDir, qmailkit.Error, path, "directory is missing").toFix("repair makes it"))
 	} else if err != nil {
 		return nil, c.trouble(err)
 	}
 	if !fi.Mode.IsDir() {
-		f := newFault(codeType, qmailkit.Error, path, "%s in the place of a directory", typeOf(fi.Mode)).
-			toFix("repair moves it out of the queue and makes the directory")
-		f.uid, f.gid, f.mode = want.uid, want.gid, want.mode
-		return nil, c.fault(f)
+		return nil, c.fault(newFault(codeType, qmailkit.Error, path, "%s in the place of a directory", typeOf(fi.Mode)).
+			toFix("repair moves it out of the queue and makes the directory"))
 	}
 	if fi.Dev != c.dev {
 		f := newFault(codeDevice, qmailkit.Error, path, "directory lies on another file system than the queue").
@@ -206,7 +202,6 @@ func (c *checker) lockFile(d *safefs.Dir, name string, want wanted) error {
 	default:
 		return c.checkWanted(fault{path: path}, fi, want, qmailkit.Error)
 	}
-	f.uid, f.gid, f.mode = want.uid, want.gid, want.mode
 	if err := c.fault(f); err != nil || f.code != codeTcpto {
 		return err
 	}

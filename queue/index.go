@@ -65,9 +65,10 @@ type stray struct {
 
 // scanner fills an index.
 type scanner struct {
-	q   *Queue
-	ix  *index
-	mu  sync.Mutex // guards ix.extras
+	q  *Queue
+	ix *index
+	mu sync.Mutex // guards ix.extras
+	// odd, if not nil, is told of all that is no message's file.
 	odd func(stray) error
 }
 
@@ -97,25 +98,6 @@ func (q *Queue) scan(ctx context.Context) (*index, error) {
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
-	}
-	s.ix.sort()
-	return s.ix, nil
-}
-
-// scanAll is scan one directory after the other, and odd is told of all that
-// is no message's file.
-func (q *Queue) scanAll(ctx context.Context, odd func(stray) error) (*index, error) {
-	s := &scanner{q: q, ix: q.newIndex(), odd: odd}
-	for p := range numParts {
-		subs, err := s.part(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range subs {
-			if err := s.dir(ctx, p, n); err != nil {
-				return nil, err
-			}
-		}
 	}
 	s.ix.sort()
 	return s.ix, nil
