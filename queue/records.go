@@ -40,6 +40,7 @@ type RecordError struct {
 	Err    error  // wraps ErrRecord, ErrCut or ErrLong
 }
 
+// Error says where and what.
 func (e *RecordError) Error() string {
 	return fmt.Sprintf("%s: offset %d: %v", e.Path, e.Offset, e.Err)
 }
