@@ -315,3 +315,38 @@ func TestLoginFaults(t *testing.T) {
 		}
 	}
 }
+
+// An account may be forbidden to relay, and one without a name is what is left
+// of a line that was too long.
+func TestLoginOddAccounts(t *testing.T) {
+	h := roamHost(t)
+	name := "VPOPMAIL/domains/example.com/vpasswd"
+	v := ParseVpasswd([]byte(h.read(name)))
+	u, _ := v.Get("ann")
+	u.Flags = NoRelay
+	v.set(v.find("ann"), u.AppendLine(nil, true))
+	h.write(name, string(v.Bytes())+string((&User{Hash: u.Hash, UID: 1, Dir: u.Dir, Clear: u.Clear}).AppendLine(nil, true))+"\n")
+	if err := os.Remove(filepath.Join(h.dir, name+".cdb")); err != nil {
+		t.Fatal(err)
+	}
+	if v := mustLogin(t, h.open(), login("ann@example.com", "annpw"), LoginOK); v.NewRelay {
+		t.Error("the relay is opened for somebody who may not relay")
+	}
+	mustLogin(t, h.open(), login("@example.com", "annpw"), LoginFailed)
+}
+
+// A password that was changed while another one was let in is not learnt over.
+func TestLearnLate(t *testing.T) {
+	h := roamHost(t)
+	s := h.open()
+	a := login("ann@example.com", "annpw")
+	verdict := mustLogin(t, s, a, LoginOK)
+	verdict.User.Hash, verdict.User.Clear = "$1$old$", ""
+	before := h.read("VPOPMAIL/domains/example.com/vpasswd")
+	if err := s.learn(t.Context(), &verdict, &a); err != nil || verdict.Status != LoginFailed || verdict.Learnt {
+		t.Errorf("%v, %v, %v", verdict.Status, verdict.Learnt, err)
+	}
+	if after := h.read("VPOPMAIL/domains/example.com/vpasswd"); after != before {
+		t.Errorf("%q, want %q", after, before)
+	}
+}
