@@ -46,7 +46,7 @@ type Lock struct {
 // before it was removed is excluded by the trigger: a qmail-send that lives has
 // it open for reading. A trigger that is missing or no FIFO tells nothing; no
 // qmail-send can be woken there. Something else in its place is renamed to
-// sendmutex.odd in the same way.
+// sendmutex.odd in the same way. The directory lock is made where it is missing.
 //
 // A change of the queue that was interrupted is still unfinished when Lock
 // returns; PlanRepair and Apply go on with it.
@@ -54,7 +54,8 @@ func (q *Queue) Lock(ctx context.Context) (*Lock, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	d, err := q.openDir("lock")
+	shape := q.dirShape("lock")
+	d, _, err := q.top.Mkdir("lock", shape.mode, shape.owner)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +177,23 @@ func (q *Queue) Running(ctx context.Context) (bool, error) {
 	if d.PokeFIFO("trigger", nil) == nil {
 		return true, nil
 	}
-	if _, err := d.Lstat(mutexName); errors.Is(err, fs.ErrNotExist) {
+	if held, err := mutexHeld(d); held || err != nil {
+		return held, err
+	}
+	mend, err := d.Sub(mendName)
+	if missing(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer mend.Close()
+	return mutexHeld(mend)
+}
+
+// mutexHeld says whether somebody holds the sendmutex in d, if there is one.
+func mutexHeld(d *safefs.Dir) (bool, error) {
+	if fi, err := d.Lstat(mutexName); errors.Is(err, fs.ErrNotExist) || err == nil && !fi.Mode.IsRegular() {
 		return false, nil
 	}
 	f, err := d.LockBoth(mutexName, safefs.Keep)

@@ -252,19 +252,21 @@ func (pl *planner) message(id ID) error {
 		return nil
 	}
 	set := parts(files)
-	young, err := pl.young(id, mess)
-	if err != nil {
-		return err
-	}
-	if s := set.State(); !young && ID(mess.ino) == id && (s == S2 || s == S3) {
-		pl.quarantine(id, "it was left behind by a qmail-queue or qmail-send that ended", nil, files...)
-		return nil
-	}
-	if set.State() == Illegal {
-		gone := pl.illegal(id, set, one, young)
-		files = slices.DeleteFunc(files, func(h held) bool { return gone.Has(h.part) })
-		if set = parts(files); set == 0 {
+	if state := set.State(); state != S4 && state != S5 {
+		young, err := pl.young(id, mess)
+		if err != nil {
+			return err
+		}
+		if !young && ID(mess.ino) == id && state != Illegal {
+			pl.quarantine(id, "it was left behind by a qmail-queue or qmail-send that ended", nil, files...)
 			return nil
+		}
+		if state == Illegal {
+			gone := pl.illegal(id, set, one, young)
+			files = slices.DeleteFunc(files, func(h held) bool { return gone.Has(h.part) })
+			if set = parts(files); set == 0 {
+				return nil
+			}
 		}
 	}
 	reason, err := pl.broken(set, one)

@@ -74,7 +74,7 @@ func TestEnqueueGolden(t *testing.T) {
 	for _, c := range goldenCases(t) {
 		t.Run(c.Case, func(t *testing.T) {
 			message, envelope := latin1(c.Message), latin1(c.Envelope)
-			m := &mended{dir: filepath.Join(t.TempDir(), "queue"), opts: &Options{}}
+			m := &mended{dir: filepath.Join(fastDir(t), "queue"), opts: &Options{}}
 			os.Mkdir(m.dir, 0o700)
 			root, err := os.OpenRoot(m.dir)
 			if err != nil {
@@ -214,7 +214,7 @@ func goldenFault(t *testing.T, c goldenCase, m *mended, message string) (safefs.
 // message is queued.
 func TestEnqueueFaults(t *testing.T) {
 	for n := 0; ; n++ {
-		m := &mended{dir: t.TempDir(), opts: &Options{}}
+		m := &mended{dir: fastDir(t), opts: &Options{}}
 		root, err := os.OpenRoot(m.dir)
 		if err != nil {
 			t.Fatal(err)
