@@ -5,12 +5,12 @@ package vpopmail
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
-	"github.com/qmailkit/qmailkit/internal/passhash"
 )
 
 // SetPassword does the job of vpasswd: it hashes a new password for the account
@@ -23,39 +23,37 @@ func (s *Store) SetPassword(ctx context.Context, addr string, clear qmailkit.Sec
 
 // ChangePassword does the job of vchangepw: the account's owner shows the old
 // password and gets a new one. A wrong old password, an account that does not
-// exist and a hash that cannot be verified here are all ErrWrongPassword, and
-// take the same work; see SetPassword for the rest.
+// exist or has no password, and a hash that cannot be verified here are all
+// ErrWrongPassword, and take the same work; see SetPassword for the rest.
 func (s *Store) ChangePassword(ctx context.Context, addr string, old, clear qmailkit.Secret) error {
+	wrong := &Error{User: addr, Err: ErrWrongPassword}
 	u, err := s.User(ctx, addr)
-	hash := u.Hash
-	if err != nil {
-		// What an account's verification would cost is spent all the same.
-		if hash, err = s.decoy(); err != nil {
+	if err != nil || u.Hash == "" {
+		if err != nil && !unknown(err) {
 			return err
 		}
-		passhash.Verify(string(hash), string(old))
-		return &Error{User: addr, Err: ErrWrongPassword}
+		s.p.spendTime(old)
+		return wrong
 	}
-	if passhash.Verify(string(hash), string(old)).Verdict != passhash.Match {
-		return &Error{User: addr, Err: ErrWrongPassword}
+	if match, _, err := s.p.matches(u.Hash, old, nil); err != nil || !match {
+		return wrong
 	}
-	return s.setPassword(ctx, addr, clear, func(u *User) error {
-		if u.Hash != hash {
-			return &Error{Err: ErrWrongPassword} // it has changed since
+	return s.setPassword(ctx, addr, clear, func(now *User) error {
+		if now.Hash != u.Hash {
+			return wrong // it has changed since
 		}
 		return nil
 	})
 }
 
-// decoy is a hash of the kind that the installation makes, of no password that
-// anybody has.
-func (s *Store) decoy() (qmailkit.Secret, error) {
-	var b [16]byte
-	if _, err := io.ReadFull(rand.Reader, b[:]); err != nil {
-		return "", err
+// unknown says that an error of a look-up is that there is no such account.
+func unknown(err error) bool {
+	for _, is := range []error{ErrNoUser, ErrNoDomain, ErrBadUser, ErrBadDomain, ErrTooLong} {
+		if errors.Is(err, is) {
+			return true
+		}
 	}
-	h, err := passhash.Make(s.p.Hash.scheme(), fmt.Sprintf("%x", b), strings.Repeat(".", s.p.Hash.saltLen()))
-	return qmailkit.Secret(h), err
+	return false
 }
 
 func (s *Store) setPassword(ctx context.Context, addr string, clear qmailkit.Secret, allow func(*User) error) error {
