@@ -227,7 +227,11 @@ func (c *carrier) renamed(name string, b []byte) []byte {
 	return []byte(strings.Join(lines, ""))
 }
 
-// words carries Courier's keywords: the directory's files, as they are missing.
+// wordsTemp is the file that one of them is written to first.
+const wordsTemp = ".qmailkit-words"
+
+// words carries Courier's keywords: the list, and the files of changes that are
+// not in it yet, some of which begin with a dot. What is there already stays.
 func (c *carrier) words(ctx context.Context, d *Dir, path string) error {
 	path += "/" + courierWords
 	opened := false
@@ -239,7 +243,7 @@ func (c *carrier) words(ctx context.Context, d *Dir, path string) error {
 			c.problem("side-file", path, err)
 			return nil
 		}
-		if e.Name == "." || e.Name == ".." || strings.ContainsAny(e.Name, "/\x00") || e.Name[0] == '.' {
+		if strings.ContainsAny(e.Name, "/\x00") || e.Name == wordsTemp {
 			continue
 		}
 		b, err := readSide(c.from, path+"/"+e.Name)
@@ -276,5 +280,5 @@ func (c *carrier) word(d *Dir, name string, b []byte, opened *bool) error {
 	if _, err := dir.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return dir.WriteFile(name, safefs.Replacement{Mode: d.opts.FileMode, Owner: d.opts.owner(), Temp: ".qmailkit-words"}, b)
+	return dir.WriteFile(name, safefs.Replacement{Mode: d.opts.FileMode, Owner: d.opts.owner(), Temp: wordsTemp}, b)
 }

@@ -66,6 +66,7 @@ func oldMaildir(t testing.TB, n int) string {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(m, courierWords, ":list"), "$Label1\n\n1100000000.M0P1.old:0\n")
+	write(t, filepath.Join(m, courierWords, ".1.1100000002.M2P1.old"), "$Label2\n")
 	return dir
 }
 
@@ -185,7 +186,7 @@ func TestTransfer(t *testing.T) {
 		}
 		want := mail(t, from)
 		sameMail(t, want, mail(t, to))
-		for _, side := range []string{CourierSizes, CourierUIDs, ".Sent/" + UIDListName, ".Sent/" + KeywordsName, CourierSubscribed, DovecotSubscribed, courierWords + "/:list"} {
+		for _, side := range []string{CourierSizes, CourierUIDs, ".Sent/" + UIDListName, ".Sent/" + KeywordsName, CourierSubscribed, DovecotSubscribed, courierWords + "/:list", courierWords + "/.1.1100000002.M2P1.old"} {
 			if a, b := read(t, filepath.Join(from, "M", side)), read(t, filepath.Join(to, "M", side)); a != b {
 				t.Errorf("%s: %q, want %q", side, b, a)
 			}
