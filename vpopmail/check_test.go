@@ -468,7 +468,7 @@ func homeCases() []checkCase {
 			h.write(md+"/new", "")
 		}, []string{"error vpopmail.link example.com/joe/Maildir/tmp", "error vpopmail.maildir-missing example.com/joe/Maildir/cur", "error vpopmail.not-plain example.com/joe/Maildir/new"}},
 		{"a home that others read", func(h *host) { h.chmod(joe, 0o750) }, []string{"warning vpopmail.mode example.com/joe"}},
-		{"a closed Maildir", func(h *host) { h.chmod(md+"/new", 0o600) }, []string{"error vpopmail.mode example.com/joe/Maildir/new"}},
+		{"a closed Maildir", func(h *host) { h.chmod(md+"/new", 0o500) }, []string{"error vpopmail.mode example.com/joe/Maildir/new"}},
 		{"comments only", func(h *host) { h.write(joe+"/.qmail", "# on holiday\n\n") }, []string{"warning vpopmail.dotqmail-discards example.com/joe/.qmail"}},
 		{"a .qmail that delivers", func(h *host) { h.write(joe+"/.qmail", "# copy\n./Maildir/\n") }, []string{}},
 		{"an empty .qmail", func(h *host) { h.write(joe+"/.qmail", "") }, []string{}},

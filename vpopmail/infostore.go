@@ -15,9 +15,9 @@ import (
 )
 
 // A CounterReader is a Backend that can tell the counter of a domain's hash
-// directories without a lock. What is in users/assign counts, so it is asked
-// with a domain whose Name is Real.
+// directories without a lock.
 type CounterReader interface {
+	// Counter returns the counter of the domain d, which is no alias.
 	Counter(ctx context.Context, d *Domain) (DirControl, error)
 }
 
