@@ -143,6 +143,9 @@ func (x *deletion) morercpthosts(ctx context.Context, control *safefs.Dir) error
 	if f, stale, err = x.more(control); err != nil {
 		return err
 	}
+	if !f.exists && !stale {
+		return nil // somebody was quicker
+	}
 	if !f.exists {
 		x.res.Problems = append(x.res.Problems, at(problem("control.morercpthosts-stale", qmailkit.Error,
 			"it still has the domain, but there is no morercpthosts to compile it from"), "control/morercpthosts.cdb"))
