@@ -24,6 +24,11 @@
 // that of valias; Limits, EditLimits and RemoveLimits that of vmoddomlimits;
 // AddIPAlias and RemoveIPAlias that of vipmap.
 //
+// NewSQL makes a Backend of a MySQL or MariaDB database in either layout of
+// vpopmail's tables, ReadSQLConfig says which database an installation uses, and
+// ConvertDomain does the job of vconvert between the two forms. Package
+// vpopmailtest has one test suite for every Backend.
+//
 // # Durability
 //
 // What a call has done is on the disk when it returns. PrepareDomain, PutUsers,
@@ -77,6 +82,13 @@
 //	a missing vlimits.default stops vadduser              no default quota then
 //	HUP to every process with "qmail-send" in its line    the caller's function
 //	-e in 5.4 keeps the old clear password (vmoduser)     removed with its hash
+//	SQL: text cut or refused by its column after half of    ErrTooLong or ErrBadByte,
+//	    the account is made                                  nothing made
+//	SQL: a-b.c and a.b.c share one table                  ErrBadDomain
+//	SQL: backslashes before quotes, in any sql_mode       placeholders only
+//	SQL: ':' in gecos, which vconvert makes fields of     ErrBadByte
+//	vconvert deletes the target first and loses what      *ConvertError, nothing changed
+//	    does not fit
 //	stray .PID file for a uid without a home              not made; such domains are not
 //	                                                          counted
 //

@@ -342,7 +342,7 @@ func TestSQLProcesses(t *testing.T) {
 	var cmds []*exec.Cmd
 	for id := range workers {
 		c := exec.CommandContext(t.Context(), os.Args[0])
-		c.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %s", workerEnv, id, users, h.dir), workerDSN+"="+srv.DSN(name))
+		c.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %t %s", workerEnv, id, users, false, h.dir), workerDSN+"="+srv.DSN(name))
 		c.Stderr = os.Stderr
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
