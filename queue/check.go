@@ -117,7 +117,7 @@ func (f fault) problem() qmailkit.Problem {
 //	                                get those of another one
 //	queue.state           error     another combination of files that no program leaves
 //	queue.bad-info        error     the sender cannot be read: the message is tried for ever
-//	queue.info-tail       info      something behind the sender, which qmail ignores
+//	queue.info-tail       info      something behind the sender, which qmail-send ignores
 //	queue.bad-record      error     a record of unknown kind: qmail-send goes no further
 //	queue.cut-record      error     a last record without its end: qmail-send does not see that recipient
 //	queue.long-record     warning   an address that qmail-queue would not have taken

@@ -71,7 +71,7 @@ func (x *examiner) infoFile(f *found) error {
 	if n := int64(bytes.IndexByte(b, 0)) + 1; f.info.Size > n {
 		t := newFault(codeInfoTail, qmailkit.Info, f.path, "%d bytes behind the sender", f.info.Size-n).of(x.id)
 		t.offset = n
-		x.add(t.toFix("none is needed: qmail ignores them"))
+		x.add(t.toFix("none is needed: qmail-send ignores them"))
 	}
 	return nil
 }

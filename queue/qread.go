@@ -32,7 +32,8 @@ import (
 // follows no symbolic link, and a directory in the place of a file is a warning
 // and not "out of memory"; and of a sender, which qmail-queue lets have a
 // thousand bytes, it shows 16,383. Like the program it shows for an info that is
-// empty the sender of the message before it.
+// empty the sender of the message before it, and takes what stands behind the
+// sender in info for the beginning of the list of recipients.
 func (q *Queue) WriteQread(ctx context.Context, w io.Writer) error {
 	t, err := q.openTops()
 	if err != nil {
@@ -241,24 +242,48 @@ func (o *qreadWriter) message(m *qreadMessage) error {
 		o.w.WriteString(" bouncing")
 	}
 	o.w.WriteByte('\n')
+	rest := unread(m.info)
 	for i, p := range [...]Part{Local, Remote} {
-		if err := o.list(m.id, p, &m.lists[i]); err != nil {
+		l := &m.lists[i]
+		if errors.Is(l.err, fs.ErrNotExist) {
+			continue
+		} else if l.err != nil {
+			if err := o.warn(m.id, l.err); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := o.list(m.id, p, rest, l); err != nil {
 			return err
 		}
+		rest = nil
 	}
 	return nil
 }
 
-// keepSender puts the first record of info into the buffer.
+// unread is what qmail-qread has read of info behind the sender. It goes on
+// there when it reads the first list, because it keeps the buffer.
+func unread(info []byte) []byte {
+	n := len(untilNUL(info))
+	if n == len(info) {
+		return nil
+	}
+	const block = 1024 // of its reads
+	return info[n+1 : min(len(info), (n/block+1)*block)]
+}
+
+// keepSender puts the first record of info into the buffer. Behind one that has
+// its NUL, stralloc_catb puts a Z, which shows where the record is only the NUL.
 func (o *qreadWriter) keepSender(info []byte) {
 	n := len(untilNUL(info))
+	rec := info[:n]
 	if n < len(info) {
-		n++ // the NUL belongs to it
+		rec = append(info[:n+1:n+1], 'Z')
 	}
-	if n > len(o.sender) {
-		o.sender = append(o.sender, make([]byte, n-len(o.sender))...)
+	if len(rec) > len(o.sender) {
+		o.sender = append(o.sender, make([]byte, len(rec)-len(o.sender))...)
 	}
-	copy(o.sender, info[:n])
+	copy(o.sender, rec)
 }
 
 func untilNUL(b []byte) []byte {
@@ -283,19 +308,16 @@ func (o *qreadWriter) safe(b []byte) {
 	}
 }
 
-// list writes the recipients of one channel.
-func (o *qreadWriter) list(id ID, p Part, l *qreadList) error {
-	if errors.Is(l.err, fs.ErrNotExist) {
-		return nil
-	} else if l.err != nil {
-		return o.warn(id, l.err)
-	}
+// list writes the recipients of one channel, which begin with what was left of
+// info.
+func (o *qreadWriter) list(id ID, p Part, rest []byte, l *qreadList) error {
 	r := recipientLines{o: o, label: "\t" + p.String() + "\t"}
 	if l.whole {
-		_, err := r.Write(l.data[:bytes.LastIndexByte(l.data, 0)+1])
+		all := append(rest[:len(rest):len(rest)], l.data...)
+		_, err := r.Write(all[:bytes.LastIndexByte(all, 0)+1])
 		return err
 	}
-	if err := o.longList(id, p, &r); err != nil {
+	if err := o.longList(id, p, rest, &r); err != nil {
 		return o.warn(id, err)
 	}
 	return nil
@@ -303,7 +325,7 @@ func (o *qreadWriter) list(id ID, p Part, l *qreadList) error {
 
 // longList reads a list from its file, up to the last NUL: a record without one
 // is not shown, and that has to be known before its first byte is written.
-func (o *qreadWriter) longList(id ID, p Part, r *recipientLines) error {
+func (o *qreadWriter) longList(id ID, p Part, rest []byte, r *recipientLines) error {
 	f, err := o.q.openFile(o.q.layout.Path(p, id))
 	if err != nil {
 		return err
@@ -311,6 +333,12 @@ func (o *qreadWriter) longList(id ID, p Part, r *recipientLines) error {
 	defer f.Close()
 	end, err := lastNUL(f)
 	if err != nil {
+		return err
+	}
+	if end == 0 {
+		rest = rest[:bytes.LastIndexByte(rest, 0)+1]
+	}
+	if _, err := r.Write(rest); err != nil {
 		return err
 	}
 	_, err = io.Copy(r, io.NewSectionReader(f, 0, end))

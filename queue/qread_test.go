@@ -28,7 +28,10 @@ func TestQread(t *testing.T) {
 	}{
 		{"bytes", map[string]string{"info/2/5": "Fa\xe9\n\x7f\x00", "local/2/5": "T\xff \x00"}, head(5, "a___") + "\tlocal\t_ \n"},
 		{"any letter", map[string]string{"info/2/5": "Gx\x00y"}, head(5, "x")},
-		{"nothing", map[string]string{"info/2/5": "\x00", "local/2/5": "\x00"}, head(5, "")},
+		{"nothing", map[string]string{"info/2/5": "\x00", "local/2/5": "\x00"}, head(5, "Z")},
+		{"behind the sender", map[string]string{"info/2/5": "Fx\x00Tq\x00t", "local/2/5": "Ty\x00Tz\x00"}, head(5, "x") + "\tlocal\tq\n\tlocal\tz\n"},
+		{"behind the sender, without local", map[string]string{"info/2/5": "Fx\x00D", "remote/2/5": "Ty\x00" + strings.Repeat("Tz\x00", keep)},
+			head(5, "x") + "  done\tremote\tTy\n" + strings.Repeat("\tremote\tz\n", keep)},
 		{"leading zero", map[string]string{"info/2/05": "Fy\x00", "info/2/5": "Fx\x00"}, head(5, "x") + head(5, "x")},
 		{"elsewhere", map[string]string{"info/1/5": "Fx\x00"}, "warning: trouble with #5: file does not exist\n"},
 		{"wrapped", map[string]string{"info/0/18446744073709551621": "Fx\x00", "info/2/5": "Fy\x00"}, head(5, "y") + head(5, "y")},
