@@ -157,6 +157,7 @@ type MessageError struct {
 	Err error
 }
 
+// Error names the message.
 func (e *MessageError) Error() string { return fmt.Sprintf("message %d: %v", e.ID, e.Err) }
 
 // Unwrap returns Err.

@@ -230,6 +230,7 @@ func exitText(code int) (string, bool) {
 	return "", false
 }
 
+// Error is the text of qmail.c with the exit code and the cause.
 func (e *SubmitError) Error() string {
 	s := fmt.Sprintf("qmail-queue: %s, exit code %d", e.Text(), e.Code)
 	if e.Err != nil {
