@@ -93,21 +93,6 @@ func (s *Store) GoLive(ctx context.Context, list []Live, hup func(context.Contex
 	return g.res, g.changedLive(ctx)
 }
 
-// lockControl opens qmail's directory control and keeps others of this package
-// from changing which domains are live until it is closed. vpopmail's own
-// programs know no such lock.
-func (s *Store) lockControl(ctx context.Context) (*safefs.Dir, error) {
-	control, err := s.controlDir()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.lockDir(ctx, control); err != nil {
-		control.Close()
-		return nil, err
-	}
-	return control, nil
-}
-
 // PlanLive returns the changes that GoLive would make now, and makes none. A
 // caller that keeps them before it calls GoLive for the first time can Revert
 // them even if GoLive is cut short. After that the plan is only what is left.

@@ -220,3 +220,28 @@ func (s *Store) dropPending(ctx context.Context, names []string) error {
 		return s.writePending(top, n)
 	})
 }
+
+// notes reads the note beside the domains; none is an empty one.
+func (s *Store) notes() (*pendingNotes, error) {
+	top, err := safefs.OpenDir(s.home, s.p.DomainsDir, s.o.hook)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &pendingNotes{Version: 1}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	return readPending(top)
+}
+
+// pendingDomain looks a domain up among the prepared ones; none is nil.
+func (s *Store) pendingDomain(name string) (*Domain, error) {
+	notes, err := s.notes()
+	if err != nil {
+		return nil, err
+	}
+	if i := notes.find(name); i >= 0 && notes.Domains[i].Made {
+		return notes.Domains[i].domain(), nil
+	}
+	return nil, nil
+}

@@ -174,3 +174,18 @@ func (s *Store) replaceDB(dir *safefs.Dir, name string, after []byte) error {
 		return err
 	})
 }
+
+// lockControl opens qmail's directory control and keeps others of this package
+// from changing which domains are live until it is closed. vpopmail's own
+// programs know no such lock.
+func (s *Store) lockControl(ctx context.Context) (*safefs.Dir, error) {
+	control, err := s.controlDir()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.lockDir(ctx, control); err != nil {
+		control.Close()
+		return nil, err
+	}
+	return control, nil
+}
