@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/qmailkit/qmailkit/internal/safefs"
@@ -27,6 +26,8 @@ type afterNote struct {
 	Side *sideFile `json:"side,omitempty"`
 	// Pass are users whose sqwebmail-pass is to be written.
 	Pass []text `json:"pass,omitempty"`
+
+	kept error // why the directory of Gone could not be removed
 }
 
 func parseAfter(b []byte) (*afterNote, error) {
@@ -142,13 +143,20 @@ func (s *Store) finishGone(ctx context.Context, d *Domain, dir *safefs.Dir, n *a
 	if err != nil || used != "" {
 		return err
 	}
-	path, name := splitLast(gone)
-	parent, err := dir.Walk(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err = removeBelow(ctx, dir, gone); stuck(err) {
+		// What will not go stays, and holds nobody up: a mounted directory, a
+		// file with the attribute immutable.
+		n.kept, err = err, nil
 	}
+	return err
+}
+
+// removeBelow removes the tree at a path below dir.
+func removeBelow(ctx context.Context, dir *safefs.Dir, path string) error {
+	above, name := splitLast(path)
+	parent, err := dir.Walk(above)
 	if err != nil {
-		return err
+		return ignoreMissing(err)
 	}
 	defer parent.Close()
 	if err := removeTree(ctx, parent, name); err != nil {

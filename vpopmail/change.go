@@ -82,7 +82,7 @@ func (c *change) run(ctx context.Context) (*ChangeResult, error) {
 			rehashed = append(rehashed, u)
 		}
 	}
-	if err := c.commit(ctx, rec, res.Users, rehashed); err != nil {
+	if err := c.commit(ctx, rec, res, rehashed); err != nil {
 		return nil, err
 	}
 	return res, c.s.changedUsers(ctx, "mod_user", c.d.Real, nameList(res.Users))
@@ -171,9 +171,11 @@ func (p *Profile) checkRecord(u *User) error {
 
 // commit stores the change. maildirsize is written before: an interruption in
 // between leaves a file with right sums and a first line that nobody compares.
-func (c *change) commit(ctx context.Context, rec Records, users, rehashed []User) error {
+func (c *change) commit(ctx context.Context, rec Records, res *ChangeResult, rehashed []User) error {
 	if c.size {
-		if err := c.s.recountQuotas(ctx, c.d, users); err != nil {
+		odd, err := c.s.recountQuotas(ctx, c.d, res.Users)
+		res.Problems = append(res.Problems, odd...)
+		if err != nil {
 			return err
 		}
 	}

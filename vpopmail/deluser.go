@@ -73,18 +73,22 @@ func (s *Store) DeleteUser(ctx context.Context, addr string) (*DeleteResult, err
 	if err != nil {
 		return nil, err
 	}
+	if note.kept != nil {
+		res.keep("%s@%s: %v: what is left of the directory was not removed", name, d.Real, note.kept)
+	}
 	return res, s.changed(ctx, "del_user", name+"@"+d.Real, "")
+}
+
+func (r *DeleteResult) keep(why string, args ...any) {
+	r.Kept = true
+	r.Problems = append(r.Problems, at(problem("vpopmail.directory-kept", qmailkit.Warning, why, args...), r.User.Dir))
 }
 
 // planGone decides about the directory.
 func (s *Store) planGone(ctx context.Context, d *Domain, res *DeleteResult, note *afterNote) error {
-	keep := func(why string, args ...any) {
-		res.Kept = true
-		res.Problems = append(res.Problems, at(problem("vpopmail.directory-kept", qmailkit.Warning, why, args...), res.User.Dir))
-	}
 	path := belowDomain(d, res.User.Dir)
 	if path == "" {
-		keep("%s@%s: the directory does not lie below the domain's and was not removed", res.User.Name, d.Real)
+		res.keep("%s@%s: the directory does not lie below the domain's and was not removed", res.User.Name, d.Real)
 		return nil
 	}
 	other, err := s.dirInUse(ctx, d, path, res.User.Name)
@@ -92,7 +96,7 @@ func (s *Store) planGone(ctx context.Context, d *Domain, res *DeleteResult, note
 		return err
 	}
 	if other != "" {
-		keep("%s@%s: the directory is also that of %s and was not removed", res.User.Name, d.Real, other)
+		res.keep("%s@%s: the directory is also that of %s and was not removed", res.User.Name, d.Real, other)
 		return nil
 	}
 	note.Gone.Dir = text(path)

@@ -5,10 +5,9 @@ package vpopmail
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"strings"
 
-	"github.com/qmailkit/qmailkit/maildir"
+	"github.com/qmailkit/qmailkit"
 )
 
 // A mergeField is a part of an account that is changed as one.
@@ -131,30 +130,18 @@ func (b *batch) store(cur, next User, res *UserResult) error {
 // recountQuotas writes maildirsize afresh for accounts whose quota changes, as
 // vsetuserquota does. It comes before the change of vpasswd: an interruption in
 // between leaves a file with right sums and a first line that nobody compares.
-// Where an account's Maildir is gone or elsewhere there is nothing to do.
-func (s *Store) recountQuotas(ctx context.Context, d *Domain, users []User) error {
-	o := s.Owner(d.UID, d.GID)
-	opts := &maildir.Options{Owner: &maildir.Owner{UID: o.UID, GID: o.GID}}
-	for _, u := range users {
-		root, name, err := s.place(u.Dir + "/Maildir")
-		if errors.Is(err, ErrNotMounted) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		md, err := maildir.OpenRoot(root, name, opts)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, maildir.ErrNotMaildir) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		err = md.RebuildQuota(ctx, u.Quota)
-		md.Close()
-		if err != nil {
-			return err
+// Where an account's Maildir is gone or elsewhere there is nothing to do; where
+// its owner has made something else of it, that is reported.
+func (s *Store) recountQuotas(ctx context.Context, d *Domain, users []User) (odd []qmailkit.Problem, err error) {
+	for i := range users {
+		err := s.RecountQuota(ctx, d, &users[i])
+		switch {
+		case err == nil, errors.Is(err, ErrNotMounted):
+		case stuck(err):
+			odd = append(odd, at(problem("vpopmail.quota-not-counted", qmailkit.Warning, "%v: maildirsize was not written", err), users[i].Dir+"/Maildir"))
+		default:
+			return odd, err
 		}
 	}
-	return nil
+	return odd, nil
 }

@@ -240,9 +240,16 @@ func TestSetQuotaDomain(t *testing.T) {
 	if err := os.RemoveAll(gone); err != nil {
 		t.Fatal(err)
 	}
+	link := filepath.Join(h.dir, h.mailDir(t, "user005"))
+	if err := errors.Join(os.RemoveAll(link), os.Symlink(h.dir, link)); err != nil {
+		t.Fatal(err)
+	}
 	res, err := h.open().SetQuota(t.Context(), "example.com", "1000c")
 	if err != nil || len(res.Users) != 103 {
 		t.Fatal(err)
+	}
+	if p := res.Problems; len(p) != 1 || p[0].Code != "vpopmail.quota-not-counted" || !strings.Contains(p[0].Path, "user005") {
+		t.Errorf("%v", p)
 	}
 	for _, u := range res.Users {
 		if u.Quota != "1000C" {
@@ -256,6 +263,9 @@ func TestSetQuotaDomain(t *testing.T) {
 		t.Errorf("a Maildir was made: %v", err)
 	}
 	if _, err := h.open().SetQuota(t.Context(), "example.com", "noquota"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(link); err != nil {
 		t.Fatal(err)
 	}
 	for name := range h.snapshot() {

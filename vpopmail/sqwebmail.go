@@ -22,7 +22,7 @@ func passText(u *User) string { return "\t" + string(u.Hash) + "\n" }
 // plain file, there is nobody to tell.
 func (s *Store) writePass(d *Domain, u *User) error {
 	dir, err := s.openPath(u.Dir + "/Maildir")
-	if hopeless(err) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMounted) || stuck(err) {
 		return nil
 	}
 	if err != nil {
@@ -34,7 +34,7 @@ func (s *Store) writePass(d *Domain, u *User) error {
 	case err == nil && string(old) == passText(u):
 		return nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, safefs.ErrTooBig):
-		if hopeless(err) {
+		if stuck(err) {
 			return nil
 		}
 		return err
@@ -43,10 +43,13 @@ func (s *Store) writePass(d *Domain, u *User) error {
 	return dir.WriteFile(passName, rep, []byte(passText(u)))
 }
 
-// hopeless says that a user's directory is not what it should be, which
-// nothing here can help.
-func hopeless(err error) bool {
-	for _, is := range []error{fs.ErrNotExist, ErrNotMounted, safefs.ErrLink, safefs.ErrNotPlain, unix.ENOTDIR, unix.EISDIR} {
+// stuck says that something in a user's directory is not what it should be and
+// will be so next time: his doing, or the administrator's, not a failing disk.
+func stuck(err error) bool {
+	for _, is := range []error{
+		safefs.ErrLink, safefs.ErrNotPlain, safefs.ErrForeign, unix.ENOTDIR, unix.EISDIR, unix.ELOOP,
+		unix.EBUSY, unix.EPERM, unix.EACCES, unix.EXDEV, unix.EROFS, unix.ENOTEMPTY, unix.EEXIST,
+	} {
 		if errors.Is(err, is) {
 			return true
 		}

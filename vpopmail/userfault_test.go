@@ -210,6 +210,42 @@ func TestDeleteKeeps(t *testing.T) {
 	}
 }
 
+// TestStuck has something in a user's directory that cannot be removed: it is
+// reported, and does not hold up the domain.
+func TestStuck(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		h := newHost(t, DefaultProfile54(), controlBefore)
+		withUsers(t, h)
+		h.opts.hook = func(op, name string) error {
+			if op == "remove" && strings.HasSuffix(name, "1.a.host,S=5:2,S") {
+				if killed {
+					panic(errCut)
+				}
+				return unix.EBUSY
+			}
+			return nil
+		}
+		func() {
+			defer func() { recover() }()
+			res, err := h.open().DeleteUser(t.Context(), "user003@example.com")
+			if err != nil || !res.Kept || len(res.Problems) != 1 {
+				t.Errorf("%+v, %v", res, err)
+			}
+		}()
+		killed = false
+		if _, err := h.open().AddUser(t.Context(), "example.com", NewUser{Name: "joe", Hash: "*"}); err != nil {
+			t.Error(err)
+		}
+		snap := h.snapshot()
+		if _, ok := snap["VPOPMAIL/domains/example.com/"+afterName]; ok {
+			t.Error("the note stays")
+		}
+		if _, ok := snap["VPOPMAIL/domains/example.com/user003/Maildir/cur/1.a.host,S=5:2,S"]; !ok {
+			t.Error("not kept")
+		}
+	}
+}
+
 // setDir edits a record as somebody with an editor does.
 func (h *host) setDir(t *testing.T, user, dir string) {
 	t.Helper()

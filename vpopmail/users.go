@@ -429,6 +429,8 @@ func (b *batch) commit(ctx context.Context) error {
 				return err
 			}
 		}
-		return b.s.recountQuotas(ctx, b.d, b.requota)
+		odd, err := b.s.recountQuotas(ctx, b.d, b.requota)
+		b.res.Problems = append(b.res.Problems, odd...)
+		return err
 	}})
 }
