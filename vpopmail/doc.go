@@ -29,6 +29,10 @@
 // ConvertDomain does the job of vconvert between the two forms. Package
 // vpopmailtest has one test suite for every Backend.
 //
+// WriteUserInfo and WriteDomainInfo print what vuserinfo and vdominfo print,
+// Usage says how full a Maildir is, and Check tells what is wrong with an
+// installation. None of these writes anything.
+//
 // # Durability
 //
 // What a call has done is on the disk when it returns. PrepareDomain, PutUsers,
@@ -89,6 +93,10 @@
 //	SQL: ':' in gecos, which vconvert makes fields of     ErrBadByte
 //	vconvert deletes the target first and loses what      *ConvertError, nothing changed
 //	    does not fit
+//	vuserinfo and vdominfo write maildirsize,             not done: nothing that only
+//	    vpasswd.cdb and .dir-control                          tells writes
+//	vuserinfo prints the path of an empty lastauth as     an empty address
+//	    the address
 //	stray .PID file for a uid without a home              not made; such domains are not
 //	                                                          counted
 //

@@ -369,3 +369,23 @@ func TestInfoRows(t *testing.T) {
 		}
 	}
 }
+
+// TestUserInfoLimits has flags that only the domain gives (facts of
+// vlimits_setflags), and a user who is above them.
+func TestUserInfoLimits(t *testing.T) {
+	h, s, _, _ := loginHost(t)
+	ctx := t.Context()
+	if _, err := s.AddUser(ctx, "example.com", NewUser{Name: "chief", Hash: "*", Flags: Override | NoIMAP}); err != nil {
+		t.Fatal(err)
+	}
+	h.write("VPOPMAIL/domains/example.com/.qmailadmin-limits", "disable_pop\t\t1\n")
+	for name, want := range map[string]string{
+		"joe":   "gid:    0\nflags:  2\ngecos: joe\nlimits:\n        pop access closed (*)\n        * = set by domain-wide limits\ndir: ",
+		"chief": "gid:    8200\nflags:  8200\ngecos: chief\nlimits:\n        imap access closed\n        user is not subject to domain limits\ndir: ",
+	} {
+		var b bytes.Buffer
+		if err := s.WriteUserInfo(ctx, &b, name+"@example.com", "", time.UTC); err != nil || !strings.Contains(b.String(), want) {
+			t.Errorf("%v\n%s", err, b.String())
+		}
+	}
+}
