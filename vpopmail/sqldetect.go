@@ -4,6 +4,8 @@ package vpopmail
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"slices"
 	"strings"
 
@@ -60,7 +62,7 @@ func (b *SQL) Detect(ctx context.Context, d *Detection) error {
 	if err := b.detectHash(ctx, d, users); err != nil {
 		return err
 	}
-	return b.detectBigDir(ctx, d, tables)
+	return b.detectBigDir(ctx, d, tables, users)
 }
 
 // become56 changes the release and what goes with it, but not what was told.
@@ -146,7 +148,7 @@ func (b *SQL) detectHash(ctx context.Context, d *Detection, t *sqlTable) error {
 
 // detectBigDir looks whether any domain counts its users: dir_control has rows
 // for the domains themselves (dom_UID) in any case.
-func (b *SQL) detectBigDir(ctx context.Context, d *Detection, tables []string) error {
+func (b *SQL) detectBigDir(ctx context.Context, d *Detection, tables []string, users *sqlTable) error {
 	if !slices.Contains(tables, counterTable) {
 		return nil
 	}
@@ -166,6 +168,17 @@ func (b *SQL) detectBigDir(ctx context.Context, d *Detection, tables []string) e
 	}
 	if err := rows.Err(); err != nil {
 		return sqlError(err)
+	}
+	if any && !domains {
+		// The first domain is counted before its first user is.
+		var one int
+		err := b.db.QueryRowContext(ctx, "select 1 from "+quoted(users.name)+" limit 1").Scan(&one)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return sqlError(err)
+		}
 	}
 	if any && d.told("hash directories", "table "+counterTable) {
 		d.Profile.BigDir = domains

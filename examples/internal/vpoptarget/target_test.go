@@ -206,6 +206,15 @@ func TestSchema(t *testing.T) {
 		}, want: func(p *vpopmail.Profile) {
 			p.MaxHash, p.ClearPasswords, p.SQLAliases, p.SQLLimits = 40, false, true, true
 		}},
+		{name: "a first domain that is not finished", make: []string{
+			"create table vpopmail (pw_name char(32), pw_domain char(96), pw_passwd char(40), pw_clear_passwd char(16))",
+			"create table dir_control (domain char(96))", "insert into dir_control values ('dom_89')",
+		}, want: func(p *vpopmail.Profile) { p.MaxHash, p.MaxClear = 40, 16 }},
+		{name: "no hash directories", make: []string{
+			"create table vpopmail (pw_name char(32), pw_domain char(96), pw_passwd char(40), pw_clear_passwd char(16))",
+			"create table dir_control (domain char(96))", "insert into dir_control values ('dom_89')",
+			"insert into vpopmail values ('ann', 'example.com', '*', '')",
+		}, want: func(p *vpopmail.Profile) { p.MaxHash, p.MaxClear, p.BigDir = 40, 16, false }},
 		{name: "one table, told otherwise", tables: "none", make: []string{
 			"create table vpopmail (pw_name char(32), pw_domain char(96), pw_passwd char(40), pw_clear_passwd char(16))", "create table valias (alias char(32))",
 		}, want: func(p *vpopmail.Profile) { p.MaxHash, p.MaxClear = 40, 16 }},
