@@ -69,7 +69,8 @@ type SQL struct {
 }
 
 // NewSQL makes a Backend of a database, which stays the caller's to close. Give
-// it to Open as Options.Backend; one SQL may serve several Stores.
+// it to Open as Options.Backend, with a Profile: what Open itself detects is
+// what files tell, and Detect completes that. One SQL may serve several Stores.
 func NewSQL(db *sql.DB, opts *SQLOptions) *SQL {
 	b := &SQL{db: db}
 	if opts != nil {

@@ -116,7 +116,10 @@ func (b *SQL) MakeDomain(ctx context.Context, d *Domain) error {
 	if err := b.sameTable(ctx, b.db, d.Name, table); err != nil {
 		return err
 	}
-	names := []string{counterTable, table, loginTable}
+	names := []string{counterTable, table}
+	if b.s.p.AuthLogging {
+		names = append(names, loginTable)
+	}
 	if b.s.p.SQLAliasDomains {
 		names = append(names, alias56Table)
 	}

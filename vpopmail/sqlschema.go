@@ -198,14 +198,14 @@ func (b *SQL) sameTable(ctx context.Context, q querier, domain, table string) er
 		return sqlError(err)
 	}
 	defer rows.Close()
-	for rows.Next() {
-		var other string
-		if err := rows.Scan(&other); err != nil {
-			return sqlError(err)
-		}
-		return &Error{Domain: domain, Field: "domain", Err: fmt.Errorf("%w: table %s is that of %q", ErrBadDomain, table, other)}
+	if !rows.Next() {
+		return sqlError(rows.Err())
 	}
-	return sqlError(rows.Err())
+	var other string
+	if err := rows.Scan(&other); err != nil {
+		return sqlError(err)
+	}
+	return &Error{Domain: domain, Field: "domain", Err: fmt.Errorf("%w: table %s is that of %q", ErrBadDomain, table, other)}
 }
 
 // ddl is the statement by which vpopmail makes a table (vmysql.h). The table's
