@@ -79,7 +79,7 @@ func (e *sqlEnd) cuts(short bool) (at []int) {
 			at = append(at, i+1)
 		}
 	}
-	if short {
+	if short && len(at) > 0 {
 		at = at[len(at)/2 : len(at)/2+1]
 	}
 	return at
