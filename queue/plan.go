@@ -141,6 +141,9 @@ func (p *Plan) String() string {
 // a message, files that belong nowhere. A message that may be just arriving is
 // left alone, and so are left-overs of one, which qmail removes after 36 hours.
 //
+// It goes by the inode numbers of the files as they are here, whatever
+// Options.Inodes says of a queue that was unpacked elsewhere.
+//
 // Where a change was interrupted the plan is to finish that, and nothing else.
 func (q *Queue) PlanRepair(ctx context.Context) (*Plan, error) { return q.plan(ctx, q.layout) }
 

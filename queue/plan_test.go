@@ -192,17 +192,6 @@ func TestApplyNeedsQuarantine(t *testing.T) {
 	if err := l.Apply(t.Context(), p, &ApplyOptions{Done: func(a Action, err error) { told = append(told, a.Op) }}); !errors.Is(err, ErrNoQuarantine) || !slices.Equal(told, []Op{OpQuarantine}) {
 		t.Errorf("%v, told %v", err, told)
 	}
-	other := m.zdir
-	m.zdir = t.TempDir()
-	z := m.openQuarantine(t, nil)
-	m.zdir = other
-	a, _ := z.dir.Lstat(".")
-	if b, _ := q.top.Lstat("."); a.Dev == b.Dev {
-		t.Skip("there is one file system only")
-	}
-	if err := l.Apply(t.Context(), p, &ApplyOptions{Quarantine: z}); !errors.Is(err, ErrOtherDisk) {
-		t.Errorf("%v", err)
-	}
 }
 
 // TestPlanText holds that names of others reach no terminal.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -23,16 +24,19 @@ import (
 var (
 	// ErrNoItem says that the quarantine has nothing of that name.
 	ErrNoItem = errors.New("no such item in the quarantine")
-	// ErrOtherDisk says that the quarantine does not lie on the file system of
-	// the queue, whose files could not keep their inode numbers there.
-	ErrOtherDisk = errors.New("quarantine is on another file system than the queue")
+	// ErrOtherDisk says that something cannot be brought to a quarantine on
+	// another file system, because it is no plain file.
+	ErrOtherDisk = errors.New("quarantine is on another file system than the queue, and only plain files are copied there")
 )
 
-// A Quarantine is a directory outside the queue, on the same file system, that
-// takes what is removed from it. Each item is a directory with the message's
-// files under the names of their parts, as they were, with owners, modes and
-// times, and a description, about.json. While an item lies there its inode
-// numbers stay taken, so that no other message gets them.
+// A Quarantine is a directory outside the queue that takes what is removed from
+// it. Each item is a directory with the message's files under the names of their
+// parts, as they were, with owners, modes and times, and a description,
+// about.json.
+//
+// It should lie on the file system of the queue: then the files are linked,
+// which takes no room, and while an item lies there its inode numbers stay
+// taken, so that no other message gets them. Elsewhere they are copied.
 type Quarantine struct {
 	dir *safefs.Dir
 	now func() time.Time
@@ -94,6 +98,10 @@ type ItemFile struct {
 	Path []byte `json:"path"`
 	// Ino is its inode number, there and here.
 	Ino uint64 `json:"inode"`
+	// ModTime is when it was last changed.
+	ModTime time.Time `json:"modified"`
+	// Copied says that the quarantine is on another file system.
+	Copied bool `json:"copied,omitempty"`
 	// Left says that it was left in the queue as well.
 	Left bool `json:"left,omitempty"`
 }
@@ -113,12 +121,17 @@ const (
 // returns. An item that holds them already is as good: the removal that should
 // have followed was interrupted. Directories, which cannot be linked, are moved.
 func (z *Quarantine) keep(ctx context.Context, q *Queue, id ID, reason string, refs, stay []fileRef) error {
-	if err := z.sameDisk(q); err != nil {
+	other, err := z.otherDisk(q)
+	if err != nil {
 		return err
 	}
 	it := &Item{ID: id, Kept: z.now().UTC(), Reason: reason}
 	for i, ref := range slices.Concat(refs, stay) {
-		it.Files = append(it.Files, ItemFile{Name: it.nameFor(ref.path, id), Path: []byte(ref.path), Ino: ref.ino, Left: i >= len(refs)})
+		f := ItemFile{Name: it.nameFor(ref.path, id), Path: []byte(ref.path), Ino: ref.ino, Copied: other, Left: i >= len(refs)}
+		if fi, err := q.topInfo(ref.path); err == nil {
+			f.ModTime = fi.ModTime.UTC()
+		}
+		it.Files = append(it.Files, f)
 	}
 	base := fmt.Sprintf("%d.%d", id, refs[0].ino)
 	if id == 0 {
@@ -158,26 +171,27 @@ func (it *Item) nameFor(path string, id ID) string {
 	return name
 }
 
-// holds says whether the item has all these files already.
+// holds says whether the item has all these files already. The inode number of
+// a file that was copied may be that of another by now, of another time.
 func (it *Item) holds(files []ItemFile) bool {
 	for _, f := range files {
-		if !slices.ContainsFunc(it.Files, func(o ItemFile) bool { return o.Ino == f.Ino && string(o.Path) == string(f.Path) }) {
+		if !slices.ContainsFunc(it.Files, func(o ItemFile) bool {
+			return o.Ino == f.Ino && string(o.Path) == string(f.Path) && o.Copied == f.Copied && (!f.Copied || o.ModTime.Equal(f.ModTime))
+		}) {
 			return false
 		}
 	}
 	return true
 }
 
-func (z *Quarantine) sameDisk(q *Queue) error {
+// otherDisk says whether the quarantine is on another file system.
+func (z *Quarantine) otherDisk(q *Queue) (bool, error) {
 	a, err := z.dir.Lstat(".")
 	if err != nil {
-		return err
+		return false, err
 	}
 	b, err := q.top.Lstat(".")
-	if err == nil && a.Dev != b.Dev {
-		err = ErrOtherDisk
-	}
-	return err
+	return a.Dev != b.Dev, err
 }
 
 // build makes a new item. It has its name only once it is complete.
@@ -223,8 +237,13 @@ func linkInto(q *Queue, item *safefs.Dir, f ItemFile) error {
 	defer d.Close()
 	if fi, err := d.Lstat(base); err != nil || fi.Ino != f.Ino {
 		return errors.Join(fmt.Errorf("%s: %w", plainText(string(f.Path)), ErrGone), err)
+	} else if f.Copied && !fi.Mode.IsRegular() {
+		return fmt.Errorf("%s: %w", plainText(string(f.Path)), ErrOtherDisk)
 	} else if fi.Mode.IsDir() {
 		return nil // moveDirs
+	}
+	if f.Copied {
+		return copyInto(d, base, item, f)
 	}
 	if err := d.Link(base, item, f.Name); err != nil {
 		return err
@@ -234,6 +253,34 @@ func linkInto(q *Queue, item *safefs.Dir, f ItemFile) error {
 		err = fmt.Errorf("%s: %w", plainText(string(f.Path)), ErrGone)
 	}
 	return err
+}
+
+// copyInto copies one file of the queue into an item, with owner, mode and time.
+func copyInto(d *safefs.Dir, base string, item *safefs.Dir, f ItemFile) error {
+	src, err := d.OpenPlain(base, safefs.Expect{})
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	fi, err := safefs.Stat(src)
+	if err != nil {
+		return err
+	}
+	if fi.Ino != f.Ino {
+		return fmt.Errorf("%s: %w", plainText(string(f.Path)), ErrGone)
+	}
+	dst, err := item.Create(f.Name, fi.Mode.Perm(), safefs.Owner{UID: fi.UID, GID: fi.GID})
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(dst, src)
+	if err == nil {
+		err = dst.SetTime(fi.ModTime)
+	}
+	if err == nil {
+		err = dst.Sync()
+	}
+	return errors.Join(err, dst.Close())
 }
 
 // moveDirs moves the directories of an item into it, once it is there.

@@ -472,3 +472,63 @@ func TestRetry(t *testing.T) {
 		t.Error("qmail-send is woken for nothing")
 	}
 }
+
+// TestQuarantineElsewhere keeps messages on another file system, where they are
+// copied, and where a number can come again.
+func TestQuarantineElsewhere(t *testing.T) {
+	m := makeQueue(t, small)
+	m.zdir = t.TempDir()
+	q, z := m.open(t), m.openQuarantine(t, nil)
+	if other, err := z.otherDisk(q); err != nil || !other {
+		t.Skip("there is one file system only")
+	}
+	ids := byState(t, q)
+	bodies := m.bodies(t)
+	l := lockQueue(t, q)
+	if err := l.Quarantine(t.Context(), z, "elsewhere", ids[S4][0], ids[S5][0]); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for it, err := range z.Items(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, it.Name)
+		for _, f := range it.Files {
+			fi, err := os.Lstat(filepath.Join(m.zdir, it.Name, f.Name))
+			if err != nil || !fi.ModTime().Equal(f.ModTime) || !f.Copied {
+				t.Errorf("%s: %+v, %v", it.Name, f, err)
+			}
+		}
+		if err := z.Restore(t.Context(), q, it.Name, &RestoreOptions{Recipient: func(a string) (string, error) { return strings.TrimPrefix(a, "virtual-"), nil }}); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(names) != 2 {
+		t.Fatalf("items %q", names)
+	}
+	sameCounts(t, "messages", m.bodies(t), bodies)
+	// Another message in the same place with the same inode number is not the
+	// one that was kept.
+	it, err := z.Item(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := slices.Clone(it.Files)
+	if !it.holds(again) {
+		t.Error("the item does not hold what it has")
+	}
+	again[0].ModTime = again[0].ModTime.Add(time.Nanosecond)
+	if it.holds(again) {
+		t.Error("another message is taken for the one that was kept")
+	}
+	// A directory is not copied.
+	os.MkdirAll(filepath.Join(m.dir, "mess/stray/deep"), 0o700)
+	l.Close()
+	if err := m.mend(t, 1); !errors.Is(err, ErrOtherDisk) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(m.dir, "mess/stray/deep")); err != nil {
+		t.Error(err)
+	}
+}
