@@ -210,3 +210,15 @@ func (s *Store) dirInUse(ctx context.Context, d *Domain, path, but string) (stri
 	}
 	return "", nil
 }
+
+// exists asks about a path below dir without following links.
+func exists(dir *safefs.Dir, path string) (bool, error) {
+	above, name := splitLast(path)
+	d, err := dir.Walk(above)
+	if err != nil {
+		return false, ignoreMissing(err)
+	}
+	defer d.Close()
+	_, err = d.Lstat(name)
+	return err == nil, ignoreMissing(err)
+}

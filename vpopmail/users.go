@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -162,6 +161,10 @@ type batch struct {
 	quota   string // default of the domain
 	made    []MadeUser
 	makes   map[string]User // of made, by directory
+	// The directory that was looked into last; nil where it is missing.
+	look     *safefs.Dir
+	lookPath string
+	looked   bool
 	// Whose maildirsize, and whose sqwebmail-pass, have to follow.
 	requota, rehashed []User
 }
@@ -181,6 +184,7 @@ func (s *Store) put(ctx context.Context, domain string, list []Put, onlyNew bool
 	}
 	defer dir.Close()
 	b := &batch{s: s, d: d, dir: dir, res: res, makes: map[string]User{}}
+	defer b.unlook()
 	limits, _, err := s.limits(ctx, d)
 	if err != nil {
 		return nil, err
@@ -345,7 +349,7 @@ func (b *batch) add(r *readyUser, res *UserResult) error {
 		return nil
 	}
 	below = strings.ReplaceAll(below, "//", "/")
-	switch there, err := exists(b.dir, below); {
+	switch there, err := b.there(below); {
 	case err != nil:
 		return err
 	case there:
@@ -389,28 +393,31 @@ func (b *batch) place(c *DirControl, free *[]string) (sub string, backfilled boo
 	return c.Next(), false
 }
 
-// exists asks about a path below dir without following links.
-func exists(dir *safefs.Dir, path string) (bool, error) {
-	parent, name := ".", path
-	if i := strings.LastIndexByte(path, '/'); i >= 0 {
-		parent, name = path[:i], path[i+1:]
-	}
-	if parent != "." {
-		d, err := dir.Walk(parent)
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
-		if err != nil {
+// there asks about a path below the domain's directory without following
+// links. Hundreds of accounts in a row have the same hash directory, so that
+// stays open.
+func (b *batch) there(path string) (bool, error) {
+	above, name := splitLast(path)
+	if !b.looked || b.lookPath != above {
+		b.unlook()
+		d, err := b.dir.Walk(above)
+		if ignoreMissing(err) != nil {
 			return false, err
 		}
-		defer d.Close()
-		dir = d
+		b.looked, b.lookPath, b.look = true, above, d
 	}
-	_, err := dir.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if b.look == nil {
 		return false, nil
 	}
-	return err == nil, err
+	_, err := b.look.Lstat(name)
+	return err == nil, ignoreMissing(err)
+}
+
+func (b *batch) unlook() {
+	if b.look != nil {
+		b.look.Close()
+	}
+	b.look, b.looked = nil, false
 }
 
 func (b *batch) commit(ctx context.Context) error {
