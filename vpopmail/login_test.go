@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/internal/safefs"
 )
 
 // roamHost is an installation that learns passwords and opens relays, with the
@@ -348,5 +349,24 @@ func TestLearnLate(t *testing.T) {
 	}
 	if after := h.read("VPOPMAIL/domains/example.com/vpasswd"); after != before {
 		t.Errorf("%q, want %q", after, before)
+	}
+}
+
+// Root makes no directory in one that is not the domain's.
+func TestLoginForeignDomain(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a directory away")
+	}
+	h := roamHost(t)
+	domain := filepath.Join(h.dir, "VPOPMAIL/domains/example.com")
+	if err := errors.Join(os.RemoveAll(domain+"/far"), os.Chown(domain, 12345, 12345)); err != nil {
+		t.Fatal(err)
+	}
+	v, err := h.open().Login(t.Context(), login("far@example.com", "farpw"), record)
+	if !errors.Is(err, safefs.ErrForeign) || v.HomeMade {
+		t.Errorf("%v, %v", v.HomeMade, err)
+	}
+	if _, err := os.Stat(domain + "/far"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory is made: %v", err)
 	}
 }
