@@ -2,8 +2,12 @@ package queue
 
 import "iter"
 
+// ahead is how many results a goroutine may have waiting, so that one slow file
+// or a processor taken away does not stop the others.
+const ahead = 4
+
 // parallel yields f(in) for each input, in their order, while n goroutines work
-// on it. At most 2n results are waiting. A caller who breaks early waits for
+// on it. Results of a few calls for each of them wait for their turn. A caller who breaks early waits for
 // the calls that have begun.
 func parallel[In, Out any](n int, inputs iter.Seq[In], f func(In) Out) iter.Seq[Out] {
 	type task struct {
@@ -12,7 +16,7 @@ func parallel[In, Out any](n int, inputs iter.Seq[In], f func(In) Out) iter.Seq[
 	}
 	return func(yield func(Out) bool) {
 		tasks := make(chan task)
-		waiting := make(chan chan Out, n)
+		waiting := make(chan chan Out, ahead*n)
 		stop := make(chan struct{})
 		done := make(chan struct{})
 		for range n {
