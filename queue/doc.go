@@ -34,8 +34,21 @@
 // is normal: a message that ended meanwhile is left out, and one whose files
 // changed state is looked at again before anything is said of it.
 //
+// # Changing a queue
+//
+// What changes a queue is a method of Lock, the lock that qmail-send holds for
+// as long as it lives; only Enqueue, Expire and Retry do without, because they
+// do what qmail's own programs do beside it. PlanRepair and PlanConvert say what
+// would be done, Lock.Apply does it, Lock.Quarantine and Lock.Delete take
+// messages out, Quarantine.Restore brings one back, Create makes an empty queue.
+//
+// Each of them can be killed at any moment and called again: no message is lost
+// or doubled, and where files are on their way to other names qmail-send cannot
+// start before they have arrived.
+//
 // # Memory
 //
 // A few bytes for each number in the queue are kept, and of each message as
 // much as a small buffer holds; longer files are read when they are asked for.
+// A plan to repair or to convert holds some dozens of bytes for each file.
 package queue

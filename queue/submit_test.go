@@ -342,6 +342,24 @@ func TestSubmit(t *testing.T) {
 	}
 }
 
+// TestSubmitError holds the texts and the kinds of qmail.c, qmail_close.
+func TestSubmitError(t *testing.T) {
+	texts := map[int]string{
+		11: "envelope address too long for qq (#5.1.3)", 115: "envelope address too long for qq (#5.1.3)",
+		31: "mail server permanently rejected message (#5.3.0)", 12: "qq permanent problem (#5.3.0)", 40: "qq permanent problem (#5.3.0)",
+		51: "qq out of memory (#4.3.0)", 53: "qq write error or disk full (#4.3.0)", 54: "qq read error (#4.3.0)", 0: "qq read error (#4.3.0)",
+		61: "qq trouble in home directory (#4.3.0)", 62: "qq trouble creating files in queue (#4.3.0)", 66: "qq trouble creating files in queue (#4.3.0)",
+		74: "communication with mail server failed (#4.4.2)", 81: "qq internal bug (#4.3.0)", 91: "qq internal bug (#4.3.0)",
+		120: "unable to exec qq (#4.3.0)", 41: "qq temporary problem (#4.3.0)", 10: "qq temporary problem (#4.3.0)", 255: "qq temporary problem (#4.3.0)",
+	}
+	for code, want := range texts {
+		e := &SubmitError{Code: code}
+		if got := e.Text(); got != want || e.Permanent() != strings.Contains(want, "(#5.") || errors.Is(e, ErrPermanent) != e.Permanent() {
+			t.Errorf("%d: %q, permanent %v; want %q", code, got, e.Permanent(), want)
+		}
+	}
+}
+
 func TestSubmitNative(t *testing.T) {
 	m := makeQueue(t, small)
 	q := m.open(t)
