@@ -114,11 +114,11 @@ func parseEntry(text []byte) (domain string, n vpopmail.NewUser, err error) {
 	default:
 		n, err = parseColons(text)
 	}
-	if err == nil && n.Name == "" {
-		err = errors.New("the name is missing")
-	}
 	if err == nil && strings.Contains(n.Name, "@") {
 		n.Name, domain, err = vpopmail.SplitAddress(n.Name)
+	}
+	if err == nil && n.Name == "" {
+		err = errors.New("the name is missing")
 	}
 	return domain, n, err
 }

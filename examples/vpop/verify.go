@@ -50,7 +50,7 @@ func verify(ctx context.Context, j *job, o *vpopmail.CheckOptions) (err error) {
 		if err != nil {
 			return err
 		}
-		if p.Severity >= 0 && int(p.Severity) < len(found) {
+		if int(p.Severity) < len(found) {
 			found[p.Severity]++
 		}
 		j.env.Printf("%s\n", p.String())
