@@ -23,6 +23,9 @@ func (p *psa) responders() error {
 		if a.Frequency, err = r.number("ans_freq"); err != nil {
 			return err
 		}
+		if a.Store, err = r.number("mem_limit"); err != nil {
+			return err
+		}
 		i := len(m.Responders)
 		m.Responders = append(m.Responders, a)
 		where[a.ID] = func() *Responder { return &m.Responders[i] }

@@ -134,6 +134,7 @@ type Responder struct {
 	ContentType string
 	Charset     string
 	Frequency   int64 // answers to one sender a day
+	Store       int64 // senders that are remembered for that (mail_resp.mem_limit)
 	Attachments []string
 	Forwards    []string
 	End         string // the day on which it ends, as it stands; empty is never
