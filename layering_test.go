@@ -57,7 +57,6 @@ var modules = map[string][]string{
 	"github.com/go-crypt/crypt":         {"internal/passhash"},
 	"github.com/go-crypt/x":             {"internal/passhash"},
 	"github.com/sergeymakinen/go-crypt": {"internal/passhash"},
-	"github.com/emersion/go-message":    {"queue"},
 	"github.com/go-sql-driver/mysql":    {"internal/mariadbtest"},
 }
 
@@ -66,7 +65,7 @@ var modules = map[string][]string{
 var notInLibrary = []string{"log", "log/slog", "flag", "testing", "os/exec", "os/signal"}
 
 // parsers are the packages that read what others have written.
-var parsers = []string{"mbox", "maildir", "sendmail", "qmailcontrol", "qmailcontrol/users", "vpopmail", "plesk", "internal/cdbfile", "internal/passhash"}
+var parsers = []string{"mbox", "maildir", "sendmail", "qmailcontrol", "qmailcontrol/users", "vpopmail", "plesk", "queue", "internal/cdbfile", "internal/passhash"}
 
 // A source is a package with all its files.
 type source struct {

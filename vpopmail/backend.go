@@ -195,7 +195,7 @@ func (s *Store) Domains(ctx context.Context) iter.Seq2[*Domain, error] {
 				yield(nil, qmailkit.Incomplete(err))
 				return
 			}
-			if d := parseAssignLine(l); d != nil && !yield(d, nil) {
+			if d := parseAssignLine(l); d != nil && s.p.domainLine(d) && !yield(d, nil) {
 				return
 			}
 		}

@@ -38,7 +38,7 @@ func (c *checker) assign(ctx context.Context) error {
 			c.add(finding{"control.long-line", qmailkit.Warning, "users/assign", i + 1, ""}, "%d bytes; vpopmail's own programs would cut this line in two", len(l))
 		}
 		d := parseAssignLine(l)
-		if d == nil || !c.ours(d) {
+		if d == nil || !c.s.p.domainLine(d) {
 			continue
 		}
 		c.domains, c.lines = append(c.domains, d), append(c.lines, i+1)
@@ -53,12 +53,6 @@ func (c *checker) assign(ctx context.Context) error {
 	}
 	c.related()
 	return c.left(ctx, dir, "users")
-}
-
-// ours says whether a line is vpopmail's: the extensions of a user of the
-// system, "+joe-:joe:500:500:/home/joe:-::", look the same.
-func (c *checker) ours(d *Domain) bool {
-	return strings.Contains(d.Real, ".") || strings.Contains(d.Dir, "/"+c.s.p.DomainsDir+"/")
 }
 
 // usersCheck is users.Check, which compares users/cdb.

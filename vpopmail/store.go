@@ -257,6 +257,12 @@ func parseAssignLine(l string) *Domain {
 	return &Domain{Name: lower(f[0][1 : len(f[0])-1]), Real: f[1], UID: atoi(f[2]), GID: atoi(f[3]), Dir: f[4]}
 }
 
+// domainLine says whether a line is vpopmail's: the extensions of a user of the
+// system (qmail-pw2u), "+joe-:joe:500:500:/home/joe:-::", look the same.
+func (p *Profile) domainLine(d *Domain) bool {
+	return strings.Contains(d.Real, ".") || strings.Contains(d.Dir, "/"+p.DomainsDir+"/")
+}
+
 // assignLine is the line of a domain in users/assign.
 func assignLine(d *Domain) string {
 	return fmt.Sprintf("+%s-:%s:%d:%d:%s:-::", d.Name, d.Real, d.UID, d.GID, d.Dir)
