@@ -258,7 +258,7 @@ func (s *Server) Socket() string { return s.dir + "/socket" }
 
 // DSN is the data source name of a database for the driver "mysql" of
 // go-sql-driver/mysql. Each param is a session variable with its value as SQL,
-// such as "sql_mode=”", or an option of that driver.
+// such as "sql_mode='ANSI'" (empty quotes for none), or an option of that driver.
 func (s *Server) DSN(database string, params ...string) string {
 	c := mysql.NewConfig()
 	c.Net, c.Addr, c.User, c.DBName = "unix", s.Socket(), "root", database
