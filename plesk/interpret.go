@@ -26,11 +26,16 @@ type nameKey struct {
 	name   string
 }
 
-func interpret(tables map[string]*table, name string) (*Server, error) {
+func newPsa(tables map[string]*table, name string) *psa {
 	p := &psa{name: name, tables: map[string]*table{}, out: &Server{}, domain: map[uint64]*Domain{}, mail: map[uint64]*Mailname{}, names: map[nameKey]bool{}}
 	for n, t := range tables {
 		p.tables[strings.ToLower(n)] = t
 	}
+	return p
+}
+
+func interpret(tables map[string]*table, name string) (*Server, error) {
+	p := newPsa(tables, name)
 	for _, n := range needed {
 		if p.tables[n] == nil {
 			return nil, fmt.Errorf("%s: %w: %q", name, ErrNoTable, n)

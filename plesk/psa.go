@@ -165,7 +165,7 @@ var wanted = map[string]bool{
 // every version has and this dump has not is ErrNoTable or ErrNoColumn.
 func ReadDump(ctx context.Context, r io.Reader, opts *Options) (*Server, error) {
 	o := opts.or()
-	t, err := readDump(ctx, r, o.Name, o.Database, func(name string) bool { return wanted[strings.ToLower(name)] })
+	t, err := readDump(ctx, r, o.Name, o.Database, isWanted)
 	if err != nil {
 		return nil, err
 	}
@@ -195,14 +195,16 @@ func ReadDB(ctx context.Context, db *sql.DB, opts *Options) (*Server, error) {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
 	defer tx.Rollback()
-	t, err := readTables(ctx, tx)
+	t, err := readTables(ctx, tx, isWanted)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
 	return interpret(t, o.Name)
 }
 
-func readTables(ctx context.Context, tx *sql.Tx) (map[string]*table, error) {
+func isWanted(name string) bool { return wanted[strings.ToLower(name)] }
+
+func readTables(ctx context.Context, tx *sql.Tx, want func(name string) bool) (map[string]*table, error) {
 	rows, err := tx.QueryContext(ctx, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")
 	if err != nil {
 		return nil, err
@@ -213,7 +215,7 @@ func readTables(ctx context.Context, tx *sql.Tx) (map[string]*table, error) {
 		if err := rows.Scan(&n); err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
-		if wanted[strings.ToLower(n)] {
+		if want(n) {
 			names = append(names, n)
 		}
 	}
