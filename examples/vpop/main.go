@@ -37,13 +37,15 @@
 //	  -n                      -names
 //	vmoddomlimits           limits
 //	  all                     the same letters
+//	vipmap                  ipmap
+//	  -a -d -p                the same letters
 //	vmkpasswd               rebuild
 //	vconvert                convert
 //	  -c -m, -m -c            -to mysql, -to cdb
 //	  -e -p                   see sendmail2vpopmail; adduser -batch
 //
-// verify, which looks for what is wrong with an installation, has no
-// counterpart. A flag stands alone (-p -w, not -pw) and before the arguments.
+// verify, which looks for what is wrong with an installation, and commands, which
+// prints a script of vpopmail's own programs, have no counterpart. A flag stands alone (-p -w, not -pw) and before the arguments.
 // What vpopmail's programs print is printed byte for byte where it is their
 // result; defects by which mail is lost or somebody is let in are left out (see
 // package vpopmail).
@@ -67,7 +69,7 @@ programs need not be there, and may run beside this one. Letters are theirs:
   vdeldomain       deldomain    vchangepw       passwd -old valias          alias
   vadduser         adduser      vsetuserquota   setquota    vmoddomlimits   limits
   vdeluser         deluser      vuserinfo       userinfo    vmkpasswd       rebuild
-                                                            vconvert        convert
+                                vipmap          ipmap       vconvert        convert
 
 What is different:
   -n changes nothing and says what would be done; in userinfo and dominfo, which
@@ -102,7 +104,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			aliasCommand(),
 			limitsCommand(),
 			rebuildCommand(),
+			ipMapCommand(),
 			verifyCommand(),
+			commandsCommand(),
 		},
 		Common: func(fs *flag.FlagSet) { new(job).changes(fs) },
 	}
