@@ -43,6 +43,9 @@ func delDomain(ctx context.Context, j *job, name string, force bool) error {
 		// counter.
 		if u, err := user.LookupId(strconv.Itoa(d.UID)); err == nil {
 			opts.OwnerHome = u.HomeDir
+			if err := j.mount(u.HomeDir); err != nil {
+				return err
+			}
 		}
 	}
 	res, err := j.store.DeleteDomain(ctx, name, opts, hup)

@@ -99,6 +99,11 @@ func (a *domainFlags) add(ctx context.Context, j *job, args []string) error {
 	if err := a.owner(); err != nil {
 		return err
 	}
+	for _, dir := range []string{a.spec.Base, a.spec.OwnerHome} {
+		if err := j.mount(dir); err != nil {
+			return err
+		}
+	}
 	if a.locked && a.pw.given() {
 		return cli.Usagef("-locked and a password exclude each other")
 	}
@@ -138,6 +143,16 @@ func (a *domainFlags) add(ctx context.Context, j *job, args []string) error {
 		r.Password = jsonl.Bytes(string(w.clear))
 	}
 	return errors.Join(j.problems(res.Problems...), j.tell(r))
+}
+
+// mount opens a directory outside vpopmail's home; empty is none.
+func (j *job) mount(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	err := j.t.Mount(dir)
+	j.store = j.t.Store
+	return err
 }
 
 // checkDomain says why a domain of this name cannot be made, as far as that

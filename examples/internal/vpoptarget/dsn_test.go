@@ -75,8 +75,9 @@ func TestDataSource(t *testing.T) {
 }
 
 func TestServerConfig(t *testing.T) {
+	t.Setenv("MYSQL_UNIX_PORT", "/given/socket")
 	for _, tc := range []struct{ line, want string }{
-		{"localhost|0|vp|" + hush + "|mail", "vp:" + hush + "@unix(" + defaultSocket + ")/mail"},
+		{"localhost|0|vp|" + hush + "|mail", "vp:" + hush + "@unix(/given/socket)/mail"},
 		{"db.example.com|0|vp|" + hush + "|mail", "vp:" + hush + "@tcp(db.example.com:3306)/mail"},
 		{"db.example.com|3307|vp|" + hush + "|mail", "vp:" + hush + "@tcp(db.example.com:3307)/mail"},
 		{"2001:db8::1|0|vp|" + hush + "|mail", "vp:" + hush + "@tcp([2001:db8::1]:3306)/mail"},

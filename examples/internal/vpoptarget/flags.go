@@ -38,7 +38,7 @@ func (f *Flags) Declare(fs *flag.FlagSet) {
 	fs.StringVar(&f.Home, "vpopmail", "/home/vpopmail", "vpopmail's `HOME` directory")
 	fs.StringVar(&f.Qmail, "qmail", "/var/qmail", "qmail's `DIR`, with control and users in it")
 	fs.StringVar(&f.HomePath, "vpopmail-path", "", "vpopmail's home as `PATH` in files, where HOME is mounted elsewhere (default: as its files tell, else HOME)")
-	fs.Var(&f.mounts, "mount", "`PATH=DIR`: the directory that files call PATH, outside vpopmail's home, is open as DIR; may be repeated")
+	fs.Var(&f.mounts, "mount", "`PATH=DIR`: the directory that files call PATH, outside vpopmail's home, is DIR here; may be repeated (not needed on the host itself)")
 	fs.StringVar(&f.Profile, "profile", "auto", "release of vpopmail: `auto|5.4|5.6`")
 	f.sql.declare(fs)
 	fs.StringVar(&f.Hup, "hup", "none", "send HUP to qmail-send, process `PID|none`, when it has to read its files again; none prints a reminder")

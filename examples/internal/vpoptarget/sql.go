@@ -182,12 +182,25 @@ func serverConfig(c *vpopmail.SQLServer) *mysql.Config {
 		conf.Net, conf.Addr = "unix", c.Socket
 	case c.Host == "localhost":
 		// The client library takes the socket for this name, whatever the port.
-		conf.Net, conf.Addr = "unix", defaultSocket
+		conf.Net, conf.Addr = "unix", socket(os.Getenv("MYSQL_UNIX_PORT"))
 	default:
 		conf.Net, conf.Addr = "tcp", net.JoinHostPort(c.Host, strconv.Itoa(port))
 	}
 	return conf
 }
 
-// defaultSocket is where Debian's servers listen.
-const defaultSocket = "/run/mysqld/mysqld.sock"
+// sockets are where servers listen: Debian's, Red Hat's, as built by default.
+var sockets = [...]string{"/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"}
+
+// socket is the one that is told, or the first that there is.
+func socket(given string) string {
+	if given != "" {
+		return given
+	}
+	for _, s := range sockets {
+		if fi, err := os.Stat(s); err == nil && fi.Mode().Type() == fs.ModeSocket {
+			return s
+		}
+	}
+	return sockets[0]
+}

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -82,6 +84,9 @@ func (f *Flags) Open(ctx context.Context, o Options) (t *Target, err error) {
 	if t.db, err = f.sql.connect(ctx, t.Home, d); err != nil {
 		return t, err
 	}
+	if err = t.mountDomains(ctx, &d.Profile); err != nil {
+		return t, err
+	}
 	vo := t.options(d)
 	if t.db != nil {
 		vo.Backend = vpopmail.NewSQL(t.db, nil)
@@ -93,6 +98,63 @@ func (f *Flags) Open(ctx context.Context, o Options) (t *Target, err error) {
 // options are those of vpopmail.Open for the file form.
 func (t *Target) options(d *vpopmail.Detection) *vpopmail.Options {
 	return &vpopmail.Options{Profile: &d.Profile, Backup: t.backup, Mounts: t.mounts, OnChange: t.opts.OnChange}
+}
+
+// inPlace says whether this is the host that the files speak of: vpopmail's home
+// has the path by which they name it.
+func (t *Target) inPlace(p *vpopmail.Profile) bool { return p.Home == t.ID }
+
+// mountDomains opens the places of domains outside vpopmail's home (vadddomain
+// -d, -u), as users/assign names them, on the host itself. One that cannot be
+// opened is told when it is needed.
+func (t *Target) mountDomains(ctx context.Context, p *vpopmail.Profile) error {
+	if !t.inPlace(p) {
+		return nil
+	}
+	s, err := vpopmail.Open(t.Home, t.Qmail, &vpopmail.Options{Profile: p})
+	if err != nil {
+		return err
+	}
+	for d, err := range s.Domains(ctx) {
+		if err != nil {
+			return err
+		}
+		i := strings.LastIndex(d.Dir, "/"+p.DomainsDir+"/")
+		if i <= 0 || t.covered(p, d.Dir) {
+			continue
+		}
+		if r, err := os.OpenRoot(d.Dir[:i]); err == nil {
+			t.mounts = append(t.mounts, vpopmail.Mount{Path: d.Dir[:i], Root: r})
+		}
+	}
+	return nil
+}
+
+// covered says whether a path lies where something is open.
+func (t *Target) covered(p *vpopmail.Profile, path string) bool {
+	below := func(top string) bool { return path == top || strings.HasPrefix(path, top+"/") }
+	return below(p.Home) || slices.ContainsFunc(t.mounts, func(m vpopmail.Mount) bool { return below(m.Path) })
+}
+
+// Mount opens a directory outside vpopmail's home, if this is the host itself
+// and it is not open yet. The Store is another afterwards.
+func (t *Target) Mount(path string) error {
+	p := t.Store.Profile()
+	path = filepath.Clean(path)
+	if !filepath.IsAbs(path) || !t.inPlace(&p) || t.covered(&p, path) {
+		return nil
+	}
+	r, err := os.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	t.mounts = append(t.mounts, vpopmail.Mount{Path: path, Root: r})
+	vo := t.options(&vpopmail.Detection{Profile: p})
+	if t.db != nil {
+		vo.Backend = vpopmail.NewSQL(t.db, nil)
+	}
+	t.Store, err = vpopmail.Open(t.Home, t.Qmail, vo)
+	return err
 }
 
 func (t *Target) openDirs() (err error) {

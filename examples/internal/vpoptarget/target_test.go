@@ -186,6 +186,28 @@ func TestMount(t *testing.T) {
 	}
 }
 
+// TestDomainsElsewhere opens the places of domains outside vpopmail's home, but
+// not where the host's files are looked at from another.
+func TestDomainsElsewhere(t *testing.T) {
+	away := t.TempDir()
+	for inPlace, more := range map[bool][]string{true: nil, false: {"-vpopmail-path", "/home/vpopmail"}} {
+		f := site(t, more...)
+		put(t, f.Qmail+"/users/assign", "+away.example.org-:away.example.org:89:89:"+away+"/domains/away.example.org:-::\n.\n")
+		target := open(t, f, Options{})
+		_, _, err := target.Store.Place(away + "/domains/away.example.org")
+		if inPlace && err != nil || !inPlace && !errors.Is(err, vpopmail.ErrNotMounted) {
+			t.Errorf("in place: %v; %v", inPlace, err)
+		}
+		other := t.TempDir()
+		if err := target.Mount(other); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := target.Store.Place(other + "/domains"); inPlace != (err == nil) {
+			t.Errorf("in place: %v; Mount: %v", inPlace, err)
+		}
+	}
+}
+
 // TestSchema finds out from a database what vpopmail made it.
 func TestSchema(t *testing.T) {
 	server := mariadbtest.Start(t)
