@@ -15,6 +15,19 @@ const takeBackBatch = 1000
 // fresh Importer. The removal is on the disk when TakeBack returns; cut off, it
 // can be called again.
 func (im *Importer) TakeBack(ctx context.Context) (n int, err error) {
+	n, err = im.Withdraw(ctx, func(Entry) bool { return true })
+	if err == nil {
+		im.j.done = nil // stale; an Importer that went on would look by names
+	}
+	return n, err
+}
+
+// Withdraw is TakeBack for the messages of earlier imports for which gone is
+// true: those that have been deleted at the source since. It is called by the
+// function given to Close, when no more messages come. What a reader has moved,
+// flagged or deleted here stays as it is. Should the source have one of them
+// again later, it comes again.
+func (im *Importer) Withdraw(ctx context.Context, gone func(Entry) bool) (n int, err error) {
 	dirs := map[string]*Dir{}
 	defer func() {
 		for _, d := range dirs {
@@ -29,6 +42,9 @@ func (im *Importer) TakeBack(ctx context.Context) (n int, err error) {
 		r, err := im.j.recorded(&im.j.done[i])
 		if err != nil {
 			return n, err
+		}
+		if !gone(r.entry()) {
+			continue
 		}
 		if ok, err := im.stands(dirs, &r); err != nil {
 			return n, err
@@ -46,9 +62,7 @@ func (im *Importer) TakeBack(ctx context.Context) (n int, err error) {
 	if err := im.takeBack(dirs, batch); err != nil {
 		return n, err
 	}
-	n += len(batch)
-	im.j.done = nil // stale; an Importer that went on would look by names
-	return n, nil
+	return n + len(batch), nil
 }
 
 // stands says whether a message is where and as the import put it.

@@ -92,3 +92,53 @@ func TestTakeBackCutOff(t *testing.T) {
 		}
 	}
 }
+
+// Withdraw takes only what it is asked to, and what comes again at the source
+// comes again here.
+func TestWithdraw(t *testing.T) {
+	dir := t.TempDir()
+	msgs := sample(20)
+	if _, err := runImport(t, dir, msgs, nil); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	names, err := filepath.Glob(filepath.Join(dir, "M/new/*"))
+	if err != nil || len(names) < 4 {
+		t.Fatalf("%v, %v", names, err)
+	}
+	gone := map[string]bool{}
+	for _, n := range names[:3] {
+		gone[filepath.Base(n)] = true
+	}
+	// Its reader has opened one of the three.
+	read := filepath.Join(dir, "M/cur", filepath.Base(names[0])+":2,S")
+	if err := os.Rename(names[0], read); err != nil {
+		t.Fatal(err)
+	}
+	c := NewCommitter(nil)
+	im, err := c.Import(root, "M", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := 0
+	finish := func(*Dir) error {
+		took, err = im.Withdraw(context.Background(), func(e Entry) bool { return gone[e.Name.String()] })
+		return err
+	}
+	if err := errors.Join(im.Close(finish), c.Close()); err != nil || took != 2 {
+		t.Fatalf("took %d: %v", took, err)
+	}
+	for i, p := range []string{read, names[1], names[2], names[3]} {
+		if _, err := os.Lstat(p); (err == nil) != (i == 0 || i == 3) {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+	n, err := runImport(t, dir, msgs, nil)
+	if err != nil || n[Delivered] != 2 {
+		t.Errorf("imported again: %v, %v", n, err)
+	}
+}
