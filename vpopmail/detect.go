@@ -69,18 +69,24 @@ func (d *Detection) assign(home, qmail *os.Root) error {
 		if dom == nil || dom.Alias() || looked == detectDomains {
 			continue
 		}
-		rel, ok := d.below(dom)
+		base, rel, ok := d.below(dom)
 		if !ok {
 			continue
 		}
 		dir, err := safefs.OpenDir(home, rel, nil)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue
+			continue // perhaps one that lies elsewhere (vadddomain -d)
 		}
 		if err != nil {
 			return err
 		}
 		looked++
+		if d.told("home", "users/assign") {
+			d.Profile.Home = base
+		}
+		if dom.UID > 0 && d.told("ids", "users/assign") {
+			d.Profile.UID, d.Profile.GID = dom.UID, dom.GID
+		}
 		err = d.domain(dir, dom)
 		dir.Close()
 		if err != nil {
@@ -139,24 +145,18 @@ func (d *Detection) home(home *os.Root) error {
 	return nil
 }
 
-// below finds a domain's directory below the home, and the home itself where
-// nothing else told it.
-func (d *Detection) below(dom *Domain) (string, bool) {
-	mark := "/" + d.Profile.DomainsDir + "/"
-	i := strings.LastIndex(dom.Dir, mark)
+// below parts the path of a domain's directory into the home and what is below
+// it; another home than one that is known is not this one.
+func (d *Detection) below(dom *Domain) (base, rel string, ok bool) {
+	i := strings.LastIndex(dom.Dir, "/"+d.Profile.DomainsDir+"/")
 	if i <= 0 || !plainPath(dom.Dir[1:]) {
-		return "", false
+		return "", "", false
 	}
-	if h := dom.Dir[:i]; !d.has("home") && shellSafe(h) && d.told("home", "users/assign") {
-		d.Profile.Home = h
+	base, rel = dom.Dir[:i], dom.Dir[i+1:]
+	if d.has("home") {
+		return base, rel, base == d.Profile.Home
 	}
-	if dom.Dir[:i] != d.Profile.Home {
-		return "", false
-	}
-	if dom.UID > 0 && d.told("ids", "users/assign") {
-		d.Profile.UID, d.Profile.GID = dom.UID, dom.GID
-	}
-	return dom.Dir[i+1:], true
+	return base, rel, shellSafe(base)
 }
 
 // domain looks into one domain.
