@@ -192,8 +192,15 @@ func TestDomainsElsewhere(t *testing.T) {
 	away := t.TempDir()
 	for inPlace, more := range map[bool][]string{true: nil, false: {"-vpopmail-path", "/home/vpopmail"}} {
 		f := site(t, more...)
-		put(t, f.Qmail+"/users/assign", "+away.example.org-:away.example.org:89:89:"+away+"/domains/away.example.org:-::\n.\n")
+		if err := os.MkdirAll(f.Home+"/domains/here.example.org", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		put(t, f.Qmail+"/users/assign", "+away.example.org-:away.example.org:89:89:"+away+"/domains/away.example.org:-::\n"+
+			"+here.example.org-:here.example.org:89:89:"+f.Home+"/domains/here.example.org:-::\n.\n")
 		target := open(t, f, Options{})
+		if p := target.Store.Profile(); inPlace && p.Home != f.Home {
+			t.Errorf("vpopmail's home is taken for %s", p.Home)
+		}
 		_, _, err := target.Store.Place(away + "/domains/away.example.org")
 		if inPlace && err != nil || !inPlace && !errors.Is(err, vpopmail.ErrNotMounted) {
 			t.Errorf("in place: %v; %v", inPlace, err)
