@@ -90,7 +90,7 @@ func quote(arg string) string {
 	if arg != "" && strings.Trim(arg, plainWord) == "" {
 		return arg
 	}
-	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+	return singleQuoted(arg)
 }
 
 // ScriptOptions of WriteScript. The nil pointer is the zero value.
