@@ -11,6 +11,7 @@ import (
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
+	"github.com/qmailkit/qmailkit/examples/internal/freespace"
 	"github.com/qmailkit/qmailkit/examples/internal/mailcopy"
 	"github.com/qmailkit/qmailkit/examples/internal/progress"
 	"github.com/qmailkit/qmailkit/examples/internal/report"
@@ -154,7 +155,7 @@ func (m *move) free(n *report.Needs) {
 		return
 	}
 	for {
-		if bytes, inodes, err := freeSpace(dir); err == nil {
+		if bytes, inodes, err := freespace.Of(dir); err == nil {
 			n.FreeBytes, n.FreeInodes = bytes, inodes
 			return
 		}

@@ -1,4 +1,7 @@
-package main
+//go:build unix
+
+// Package freespace asks a file system how much room it has.
+package freespace
 
 import (
 	"math"
@@ -7,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freeSpace is what the file system of dir has left for whoever asks.
-func freeSpace(dir string) (bytes, inodes int64, err error) {
+// Of is what the file system of dir has left for whoever asks; negative inodes
+// say that it makes them as they are needed.
+func Of(dir string) (bytes, inodes int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, 0, err
