@@ -110,7 +110,7 @@ func AssignEntries(d *Domain, id uint64, opts *AssignOptions) ([]users.Entry, []
 	if !safePart(d.Name) {
 		return nil, nil, fmt.Errorf("users/assign: domain %q: %w", d.Name, users.ErrField)
 	}
-	home := path.Join(root, strings.ToLower(d.Name))
+	home := path.Join(root, DirName(d.Name))
 	number := strconv.FormatUint(id, 10)
 	base := users.Entry{User: opts.User, UID: strconv.Itoa(opts.UID), GID: strconv.Itoa(opts.GID)}
 	whole := base
@@ -128,11 +128,23 @@ func AssignEntries(d *Domain, id uint64, opts *AssignOptions) ([]users.Entry, []
 				continue
 			}
 			e := base
-			e.Local, e.Home = number+"-"+name, home+"/"+m.Name
+			e.Local, e.Home = number+"-"+name, home+"/"+DirName(m.Name)
 			out = append(out, e)
 		}
 	}
 	return out, probs, nil
+}
+
+// DirName is the name of the directory of a domain or a mail name: Plesk makes
+// it in small letters. Only those of ASCII count.
+func DirName(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 // safePart says whether a name can be a part of a path and of a line: psa may

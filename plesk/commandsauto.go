@@ -135,7 +135,7 @@ func (c *commander) newResponder(r *Responder) []Command {
 			c.problem("argument", qmailkit.Error, "", "%s: attachment %q is no file name", c.addr, f)
 			continue
 		}
-		files = append(files, path.Join(c.o.Mailnames, c.d.Name, c.m.Name, AttachmentsName, f))
+		files = append(files, path.Join(c.o.Mailnames, DirName(c.d.Name), DirName(c.m.Name), AttachmentsName, f))
 	}
 	if list := c.list("attachment", files); list != "" {
 		out = append(out, Command{Argv: []string{c.program("autoresponder"), "--update", "-mail", c.addr, "-attach", "add:" + list},

@@ -25,7 +25,8 @@ var (
 )
 
 // PsaConf is /etc/psa/psa.conf: lines of a name, blanks, and a value. Comments
-// begin with '#'.
+// begin with '#'. What no host is known to have is taken too: '=' for the
+// blanks, and quotes around the value.
 type PsaConf struct {
 	text  []byte
 	lines []confLine
@@ -55,12 +56,20 @@ func ParsePsaConf(r io.Reader) (*PsaConf, error) {
 			continue
 		}
 		name, value := text, ""
-		if i := strings.IndexAny(text, " \t"); i >= 0 {
-			name, value = text[:i], strings.TrimLeft(text[i:], " \t")
+		if i := strings.IndexAny(text, " \t="); i >= 0 {
+			name, value = text[:i], unquoted(strings.TrimLeft(text[i:], " \t="))
 		}
 		c.lines = append(c.lines, confLine{name, value, n})
 	}
 	return c, nil
+}
+
+// unquoted takes away the quotes around a value.
+func unquoted(s string) string {
+	if n := len(s); n > 1 && (s[0] == '"' || s[0] == '\'') && s[n-1] == s[0] {
+		return s[1 : n-1]
+	}
+	return s
 }
 
 // ReadPsaConf reads PsaConfName of a host. A missing file wraps fs.ErrNotExist.
