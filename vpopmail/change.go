@@ -127,7 +127,7 @@ func (c *change) one(rec Records, name string) (u User, rehashed bool, err error
 	}
 	u = old
 	if err = c.to(&u); err == nil {
-		err = c.s.p.checkRecord(&u)
+		err = c.s.p.checkRecord(&u, &old)
 	}
 	if err == nil && u != old {
 		err = rec.Put(u)
@@ -141,28 +141,30 @@ func (c *change) one(rec Records, name string) (u User, rehashed bool, err error
 
 // checkRecord asks of a record that is to be stored what vpopmail asks
 // (vpopmail.c:vcheck_vqpw), in its order, and that no field holds what ends it.
-func (p *Profile) checkRecord(u *User) error {
+// A field that stays as old has it may: vmoduser stores a comment with a colon
+// in a database, and that must keep nobody from getting a new password.
+func (p *Profile) checkRecord(u, old *User) error {
 	fail := func(field string, err error) error { return &Error{User: u.Name, Field: field, Err: err} }
 	if p.BigDir && len(u.Name) == 1 {
 		return fail("user", fmt.Errorf("%w: one character, as a hash directory", ErrBadUser))
 	}
 	for _, f := range []struct {
-		field, value string
-		most         int
-		ends         string
+		field, value, old string
+		most              int
+		ends              string
 	}{
-		{"user", u.Name, p.MaxUser, ":\n\x00"},
-		{"password", string(u.Hash), p.MaxHash, ":\n\x00"},
-		{"gecos", u.Gecos, p.MaxGecos, ":\n\x00"},
-		{"dir", u.Dir, p.MaxDir, ":\n\x00"},
-		{"quota", u.Quota, p.MaxQuota, ":\n\x00"},
-		{"clear", string(u.Clear), p.MaxClear, "\n\x00"},
+		{"user", u.Name, old.Name, p.MaxUser, ":\n\x00"},
+		{"password", string(u.Hash), string(old.Hash), p.MaxHash, ":\n\x00"},
+		{"gecos", u.Gecos, old.Gecos, p.MaxGecos, ":\n\x00"},
+		{"dir", u.Dir, old.Dir, p.MaxDir, ":\n\x00"},
+		{"quota", u.Quota, old.Quota, p.MaxQuota, ":\n\x00"},
+		{"clear", string(u.Clear), string(old.Clear), p.MaxClear, "\n\x00"},
 	} {
 		switch {
 		case f.field == "clear" && !p.ClearPasswords:
 		case len(f.value) > f.most:
 			return fail(f.field, fmt.Errorf("%w: %d bytes, the most is %d", ErrTooLong, len(f.value), f.most))
-		case strings.ContainsAny(f.value, f.ends):
+		case f.value != f.old && strings.ContainsAny(f.value, f.ends):
 			return fail(f.field, ErrBadByte)
 		}
 	}
