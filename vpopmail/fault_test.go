@@ -90,6 +90,13 @@ var jobs = []job{
 		return addDomainOnce(ctx, s, "example.com")
 	}},
 	{"AddAliasDomain", withDomain, func(ctx context.Context, s *Store) error {
+		_, err := s.AddAliasDomain(ctx, "example.com", "example.net", func(context.Context) error { return nil })
+		if errors.Is(err, ErrDomainExists) {
+			return nil
+		}
+		return err
+	}},
+	{"GoLive with an alias", withDomain, func(ctx context.Context, s *Store) error {
 		_, err := s.GoLive(ctx, []Live{{Name: "example.net", AliasOf: "example.com"}}, func(context.Context) error { return nil })
 		return err
 	}},

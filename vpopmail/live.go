@@ -121,42 +121,6 @@ func (s *Store) PlanLive(ctx context.Context, list []Live) ([]Change, error) {
 	return g.res.Changes, nil
 }
 
-// AddAliasDomain does the job of vaddaliasdomain: one of the two names is a
-// domain, the other becomes its alias. If both exist the error matches
-// ErrDomainExists, if neither does ErrNeitherExists. See GoLive for hup.
-func (s *Store) AddAliasDomain(ctx context.Context, one, other string, hup func(context.Context) error) (*LiveResult, error) {
-	for _, n := range []string{one, other} {
-		if _, err := s.p.AliasDomain(n); err != nil {
-			return nil, err
-		}
-	}
-	a, err := s.known(ctx, one)
-	if err != nil {
-		return nil, err
-	}
-	b, err := s.known(ctx, other)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case a && b:
-		return nil, &Error{Domain: other, Err: ErrDomainExists}
-	case b:
-		one, other = other, one
-	case !a:
-		return nil, &neitherError{one, other}
-	}
-	return s.GoLive(ctx, []Live{{Name: other, AliasOf: one}}, hup)
-}
-
-func (s *Store) known(ctx context.Context, name string) (bool, error) {
-	_, err := s.Domain(ctx, name)
-	if errors.Is(err, ErrNoDomain) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // goLive is a GoLive on its way.
 type goLive struct {
 	s       *Store

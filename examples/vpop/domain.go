@@ -209,49 +209,11 @@ func addAlias(ctx context.Context, j *job, args []string) error {
 		return err
 	}
 	res, err := j.store.AddAliasDomain(ctx, args[0], args[1], hup)
-	if errors.Is(err, vpopmail.ErrDomainExists) {
-		done, e := j.completeAlias(ctx, args[0], args[1], hup)
-		if e != nil || done != nil {
-			res, err = done, e
-		}
-	}
 	if err != nil {
 		return j.fail(args[1], err)
 	}
 	return errors.Join(j.problems(res.Problems...),
 		j.tell(row{Item: jsonl.Bytes(args[1]), Outcome: "added", Detail: jsonl.Bytes("alias domain, with " + args[0]), Changes: changeRows(res.Changes)}))
-}
-
-// completeAlias ends what a killed addalias has begun: of the two domains one is
-// an alias of the other, and qmail's files lack a line of it. nil is that
-// nothing was missing.
-func (j *job) completeAlias(ctx context.Context, one, other string, hup func(context.Context) error) (*vpopmail.LiveResult, error) {
-	a, err := j.store.Domain(ctx, one)
-	if err != nil {
-		return nil, err
-	}
-	b, err := j.store.Domain(ctx, other)
-	if err != nil {
-		return nil, err
-	}
-	if a.Alias() {
-		a, b = b, a
-	}
-	if a.Alias() || b.Real != a.Name || b.Name == a.Name {
-		return nil, nil
-	}
-	list := []vpopmail.Live{{Name: b.Name, AliasOf: a.Name}}
-	if plan, err := j.store.PlanLive(ctx, list); err != nil || len(plan) == 0 {
-		return nil, err
-	}
-	// Whether qmail-send was told nobody knows; it has to be before rcpthosts
-	// names the alias.
-	if hup != nil {
-		if err := hup(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return j.store.GoLive(ctx, list, hup)
 }
 
 // planAlias says which lines addalias would add.
