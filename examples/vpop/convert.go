@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strings"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
@@ -153,26 +154,14 @@ func (c *convertFlags) planAll(ctx context.Context, j *job, src, dst *vpopmail.S
 			}
 		}
 	}
-	p := dst.Profile()
 	for _, name := range domains {
-		var misfits []error
-		n := int64(0)
-		for u, err := range src.Users(ctx, name) {
-			if errors.Is(err, qmailkit.ErrIncomplete) {
-				return j.fail(name, err)
-			}
-			if err == nil {
-				n++
-				err = misfit(&p, name, &u)
-			}
-			if err != nil {
-				misfits = append(misfits, err)
-			}
-		}
-		var err error
-		if len(misfits) > 0 {
+		n, misfits, err := c.misfits(ctx, src, dst, name)
+		switch {
+		case err != nil:
+			return j.fail(name, err)
+		case len(misfits) > 0:
 			err = c.refuse(j, name, &vpopmail.ConvertError{Domain: name, Accounts: misfits})
-		} else {
+		default:
 			err = j.would(name, "carry %s", cli.Plural(n, "account"))
 		}
 		if err != nil {
@@ -180,6 +169,38 @@ func (c *convertFlags) planAll(ctx context.Context, j *job, src, dst *vpopmail.S
 		}
 	}
 	return nil
+}
+
+// misfits counts the accounts of a domain and says for which of them it would
+// be refused.
+func (c *convertFlags) misfits(ctx context.Context, src, dst *vpopmail.Store, name string) (n int64, misfits []error, err error) {
+	p, has := dst.Profile(), map[string]bool{}
+	for u, err := range src.Users(ctx, name) {
+		if errors.Is(err, qmailkit.ErrIncomplete) {
+			return 0, nil, err
+		}
+		if err == nil {
+			n, has[u.Name] = n+1, true
+			if err = misfit(&p, name, &u); err == nil && c.to == vpoptarget.Files {
+				err = misfitLine(&p, name, &u)
+			}
+		}
+		if err != nil {
+			misfits = append(misfits, err)
+		}
+	}
+	if c.o.Replace {
+		return n, misfits, nil
+	}
+	for u, err := range dst.Users(ctx, name) {
+		if errors.Is(err, qmailkit.ErrIncomplete) {
+			return 0, nil, err
+		}
+		if err == nil && !has[u.Name] {
+			misfits = append(misfits, &vpopmail.Error{Domain: name, User: u.Name, Err: fmt.Errorf("%w in the target only", vpopmail.ErrUserExists)})
+		}
+	}
+	return n, misfits, nil
 }
 
 // misfit says why an account does not fit where it shall go, by the widths that
@@ -199,6 +220,29 @@ func misfit(p *vpopmail.Profile, domain string, u *vpopmail.User) error {
 		if f.has > f.most {
 			return &vpopmail.Error{Domain: domain, User: u.Name, Field: f.field, Err: fmt.Errorf("%w: %d bytes, the most is %d", vpopmail.ErrTooLong, f.has, f.most)}
 		}
+	}
+	return nil
+}
+
+// misfitLine says why a line of vpasswd cannot hold an account.
+func misfitLine(p *vpopmail.Profile, domain string, u *vpopmail.User) error {
+	fail := func(field string, err error) error {
+		return &vpopmail.Error{Domain: domain, User: u.Name, Field: field, Err: err}
+	}
+	for _, f := range []struct{ field, text string }{
+		{"user", u.Name}, {"password", string(u.Hash)}, {"gecos", u.Gecos}, {"dir", u.Dir}, {"quota", u.Quota},
+	} {
+		if strings.ContainsAny(f.text, ":\n\x00") {
+			return fail(f.field, vpopmail.ErrBadByte)
+		}
+	}
+	switch n := len(u.AppendLine(nil, p.ClearPasswords)); {
+	case strings.ContainsAny(string(u.Clear), "\n\x00"):
+		return fail("clear", vpopmail.ErrBadByte)
+	case u.Clear != "" && !p.ClearPasswords:
+		return fail("clear", fmt.Errorf("%w: the installation has no field for clear passwords", vpopmail.ErrTooLong))
+	case n > p.LineBuffer:
+		return fail("line", fmt.Errorf("%w: the vpasswd line has %d bytes, vpopmail reads %d", vpopmail.ErrTooLong, n, p.LineBuffer))
 	}
 	return nil
 }
