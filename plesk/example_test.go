@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/qmailkit/qmailkit/plesk"
+	"github.com/qmailkit/qmailkit/qmailcontrol/users"
 )
 
 // Read a dump, and open the passwords of type sym with the host's key.
@@ -35,4 +36,61 @@ func ExampleReadDump() {
 		}
 	}
 	// Output: 12 anna@example.com sym true
+}
+
+// Let Plesk's own tool make a mailbox. The password is in the environment, not
+// among the arguments.
+func ExampleCommands() {
+	domain := &plesk.Domain{ID: 12, Name: "example.com"}
+	anna := &plesk.Mailname{Name: "anna", Mailbox: true, Quota: 100_000_000, Aliases: []string{"a.nna"}}
+	commands, problems := plesk.Commands(domain, anna, plesk.Credential{Clear: "correct horse"}, nil)
+	for _, c := range commands {
+		fmt.Printf("%q\n%s=%v\n", c.Argv, c.Env[0].Name, c.Env[0].Value)
+	}
+	fmt.Println(len(problems), "problems")
+	// Output:
+	// ["/usr/local/psa/bin/mail" "--create" "anna@example.com" "-mailbox" "true" "-passwd" "" "-mbox_quota" "97657" "-aliases" "add:a.nna"]
+	// PSA_PASSWORD=[redacted]
+	// 0 problems
+}
+
+// Make the lines of users/assign with the number that the domain has on the
+// target.
+func ExampleAddAssign() {
+	domain := &plesk.Domain{ID: 12, Name: "example.com", Mailnames: []*plesk.Mailname{{Name: "anna", Aliases: []string{"a.nna"}}}}
+	ids := plesk.DomainIDs{"example.com": 268} // see ReadDomainIDs
+	id, err := ids.ID(domain.Name)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var assign users.Assign
+	if _, err := plesk.AddAssign(&assign, domain, id, &plesk.AssignOptions{User: plesk.PopUser, UID: 110, GID: 31}); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(string(assign.Bytes()))
+	// Output:
+	// +268:popuser:110:31:/var/qmail/mailnames/example.com:::
+	// =268-anna:popuser:110:31:/var/qmail/mailnames/example.com/anna:::
+	// =268-a.nna:popuser:110:31:/var/qmail/mailnames/example.com/anna:::
+	// .
+}
+
+// See what cannot be taken to another host, and why.
+func ExamplePlanAccounts() {
+	source := &plesk.Server{Domains: []*plesk.Domain{{ID: 12, Name: "example.com", Mailnames: []*plesk.Mailname{
+		{Name: "anna", Mailbox: true, Password: plesk.Password{Type: "plain", Stored: "secret"}},
+		{Name: "bert", Mailbox: true, Password: plesk.Password{Type: "sym", Stored: "$AES-128-CBC$..."}},
+	}}}}
+	plan, err := plesk.PlanAccounts(source, nil, &plesk.AccountOptions{IDs: plesk.DomainIDs{"example.com": 268}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, d := range plan.Domains {
+		for _, a := range d.Accounts {
+			fmt.Println(a.Mailname.Name, a.Action, a.Problems)
+		}
+	}
+	// Output:
+	// anna create []
+	// bert refused [bert@example.com: bert@example.com: the source host's secret key is needed (plesk.no-key); set a new password on the target]
 }

@@ -39,7 +39,8 @@ type Written struct {
 	Created []string // addresses
 	Existed []string // addresses that were there already, and were not touched
 	// Problems are what was left out: autoresponders, which are for Plesk's
-	// tool, and names that meet another one.
+	// tool, names that meet another one, and passwords that could not be
+	// sealed.
 	Problems []qmailkit.Problem
 }
 
@@ -143,8 +144,8 @@ func (w *writer) read() (*Server, error) {
 	return interpret(t, "psa")
 }
 
-func (w *writer) problem(addr, code, format string, args ...any) {
-	w.done.Problems = append(w.done.Problems, qmailkit.Problem{Code: "plesk." + code, Severity: qmailkit.Error, Path: addr, Err: fmt.Errorf(format, args...)})
+func (w *writer) problem(addr, code string, s qmailkit.Severity, format string, args ...any) {
+	w.done.Problems = append(w.done.Problems, qmailkit.Problem{Code: "plesk." + code, Severity: s, Path: addr, Err: fmt.Errorf(format, args...)})
 }
 
 // byID finds a domain.
@@ -168,11 +169,11 @@ func (w *writer) account(d *DomainPlan, a *Account) error {
 	}
 	for _, name := range append([]string{m.Name}, m.Aliases...) {
 		if aliasOwner(here, name) != nil || here.Mailname(name) != nil {
-			w.problem(addr, "alias-conflict", "%s is left out: %q is somebody else's here", addr, name)
+			w.problem(addr, "alias-conflict", qmailkit.Error, "%s is left out: %q is somebody else's here", addr, name)
 			return nil
 		}
 	}
-	account, err := w.password(a)
+	account, err := w.password(addr, a)
 	if err != nil {
 		return err
 	}
@@ -209,7 +210,7 @@ func (w *writer) account(d *DomainPlan, a *Account) error {
 		}
 	}
 	if len(m.Responders) > 0 {
-		w.problem(addr, "responder-not-written", "%s: the autoresponder is left out: make it with Plesk's tool", addr)
+		w.problem(addr, "responder-not-written", qmailkit.Error, "%s: the autoresponder is left out: make it with Plesk's tool", addr)
 	}
 	here.Mailnames = append(here.Mailnames, &Mailname{Name: m.Name, Aliases: m.Aliases})
 	w.made = append(w.made, madeAccount{d.TargetID, a})
@@ -219,7 +220,7 @@ func (w *writer) account(d *DomainPlan, a *Account) error {
 
 // password writes the row of accounts and returns its id; 0 where there is no
 // password, which only a name without a mailbox may have.
-func (w *writer) password(a *Account) (int64, error) {
+func (w *writer) password(addr string, a *Account) (int64, error) {
 	kind, stored := "plain", a.Password.Clear
 	switch {
 	case a.Password.IsZero() && a.Mailname.Mailbox:
@@ -229,11 +230,15 @@ func (w *writer) password(a *Account) (int64, error) {
 	case a.Password.Clear == "":
 		kind, stored = "crypt", a.Password.Hash
 	case w.o.Key != nil:
-		var err error
-		kind = "sym"
-		if stored, err = w.o.Key.Seal(w.o.Random, a.Password.Clear); err != nil {
+		s, err := w.o.Key.Seal(w.o.Random, a.Password.Clear)
+		if err != nil && !errors.Is(err, ErrSym) {
 			return 0, err
 		}
+		if back, err := w.o.Key.Open(s); err == nil && back == a.Password.Clear {
+			kind, stored = "sym", s
+			break
+		}
+		w.problem(addr, "password-plain", qmailkit.Warning, "%s: the password holds bytes that the type sym does not give back: it is kept as plain", addr)
 	}
 	return w.insert("accounts", map[string]any{"type": kind, "password": string(stored)})
 }

@@ -1,0 +1,407 @@
+package plesk
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/internal/passhash"
+	"github.com/qmailkit/qmailkit/qmailcontrol/users"
+)
+
+func sealed(t *testing.T, key *SecretKey, clear qmailkit.Secret) Password {
+	t.Helper()
+	s, err := key.Seal(rand.Reader, clear)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Password{"sym", s}
+}
+
+func plain(s qmailkit.Secret) Password { return Password{"plain", s} }
+
+// md5 is a hash of "secret".
+var md5 = func() qmailkit.Secret {
+	hash, err := passhash.Make(passhash.MD5, "secret", "saltsalt")
+	if err != nil {
+		panic(err)
+	}
+	return qmailkit.Secret(hash)
+}()
+
+func TestCredential(t *testing.T) {
+	key := secretKey(t, testKey)
+	sym := sealed(t, key, "grün")
+	for _, c := range []struct {
+		p    Password
+		key  *SecretKey
+		want Credential
+		err  error
+	}{
+		{plain("it's"), nil, Credential{Clear: "it's"}, nil},
+		{plain(""), nil, Credential{}, ErrNoPassword},
+		{Password{}, nil, Credential{}, ErrNoPassword},
+		{Password{"", "x"}, nil, Credential{}, ErrNoPassword},
+		{Password{"crypt", md5}, nil, Credential{Hash: md5}, nil},
+		{Password{"crypt", "clear text"}, nil, Credential{}, ErrHash},
+		{Password{"crypt", "!" + md5}, nil, Credential{}, ErrHash},
+		{sym, key, Credential{Clear: "grün"}, nil},
+		{sym, nil, Credential{}, ErrNoKey},
+		{sym, secretKey(t, []byte("another host key")), Credential{}, ErrKey},
+		{Password{"sym", "plain"}, key, Credential{}, ErrSym},
+		{Password{"scram", "x"}, key, Credential{}, ErrPasswordType},
+	} {
+		got, err := c.p.Credential(c.key)
+		if got != c.want || !errors.Is(err, c.err) {
+			t.Errorf("type %q: %v", c.p.Type, err)
+		}
+		if err != nil && c.p.Stored != "" && len(c.p.Stored) > 3 && strings.Contains(err.Error(), string(c.p.Stored)) {
+			t.Errorf("%v tells the password", err)
+		}
+	}
+}
+
+// find returns the plan of a name.
+func find(t *testing.T, p *AccountPlan, addr string) *Account {
+	t.Helper()
+	for _, d := range p.Domains {
+		for _, a := range d.Accounts {
+			if a.Mailname.Name+"@"+d.Domain.Name == addr {
+				return a
+			}
+		}
+	}
+	t.Fatalf("no plan for %s", addr)
+	return nil
+}
+
+func TestPlanAccounts(t *testing.T) {
+	from, to := secretKey(t, testKey), secretKey(t, []byte("the target's key"))
+	src := &Server{ShortNames: true, Domains: []*Domain{
+		{ID: 12, Name: "example.com", Status: 16, Lists: []string{"news"}, Aliases: []DomainAlias{{Name: "example.net", Mail: true}}, Unknown: Unknown{Action: "catch", Address: "all@x.org"},
+			Mailnames: []*Mailname{
+				{Name: "new", Mailbox: true, Password: sealed(t, from, "one two"), SpamFilter: "true", VirusFilter: "any"},
+				{Name: "same", Mailbox: true, Quota: 1023, Password: sealed(t, from, "secret"), Aliases: []string{"s"}, Forwards: []string{"a@x.org"}},
+				{Name: "hash", Mailbox: true, Quota: -1, Password: Password{"crypt", md5}},
+				{Name: "differs", Mailbox: true, Quota: 5000, Password: plain("one"), Aliases: []string{"d"}, Forwards: []string{"a@x.org"}, Responders: make([]Responder, 2)},
+				{Name: "nopw", Mailbox: true},
+				{Name: "locked", Mailbox: true, Password: Password{"sym", "$AES-128-CBC$MDEyMzQ1Njc4OWFiY2RlZg==$AAAAAAAAAAAAAAAAAAAAAA=="}},
+				{Name: "alias", Mailbox: true, Password: plain("x")},
+				{Name: "taken", Mailbox: true, Password: plain("x"), Aliases: []string{"same"}},
+				{Name: "../up", Mailbox: true, Password: plain("x")},
+				{Name: "team", Group: true, Forwards: []string{"a@x.org"}, Off: []string{"b@x.org"}, NoDelivery: true},
+				{Name: "idle"},
+			}},
+		{ID: 13, Name: "other.org"},
+	}}
+	dst := &Server{Domains: []*Domain{{ID: 7, Name: "EXAMPLE.com", Mailnames: []*Mailname{
+		{Name: "same", Mailbox: true, Quota: 1024, Password: sealed(t, to, "secret"), Aliases: []string{"S", "more"}, Forwards: []string{"a@x.org"}},
+		{Name: "hash", Mailbox: true, Quota: -1, Password: plain("secret")},
+		{Name: "differs", Mailbox: true, Quota: 9000, Password: plain("two")},
+		{Name: "owner", Aliases: []string{"Alias"}},
+	}}}}
+	plan, err := PlanAccounts(src, dst, &AccountOptions{Domains: []string{"Example.com"}, SourceKey: from, TargetKey: to, FolderNames: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Domains) != 1 || plan.Domains[0].TargetID != 7 {
+		t.Fatalf("%+v", plan.Domains)
+	}
+	if d := cmp.Diff([]string{"plesk.folder-names", "plesk.short-names"}, codes(plan.Problems)); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"plesk.alias-domain", "plesk.mailing-list", "plesk.suspended", "plesk.unknown-names"}, codes(plan.Domains[0].Problems)); d != "" {
+		t.Error(d)
+	}
+	for addr, want := range map[string]struct {
+		action AccountAction
+		code   []string
+	}{
+		"new": {AccountCreate, []string{"plesk.mail-handler"}}, "same": {AccountSame, nil}, "hash": {AccountSame, []string{"plesk.password-hash"}},
+		"differs": {AccountDiffers, []string{"plesk.differs", "plesk.responders"}}, "nopw": {AccountRefused, []string{"plesk.no-password"}},
+		"locked": {AccountRefused, []string{"plesk.key"}}, "alias": {AccountRefused, []string{"plesk.alias-conflict"}}, "taken": {AccountRefused, []string{"plesk.alias-conflict"}},
+		"../up": {AccountRefused, []string{"plesk.name"}}, "team": {AccountCreate, []string{"plesk.delivery-off", "plesk.forward-off"}}, "idle": {AccountCreate, []string{"plesk.no-delivery"}},
+	} {
+		a := find(t, plan, addr+"@example.com")
+		if a.Action != want.action || !slices.Equal(codes(a.Problems), want.code) {
+			t.Errorf("%s: %v %q, want %v %q", addr, a.Action, codes(a.Problems), want.action, want.code)
+		}
+	}
+	want := []string{"quota 9000 there, not 5000", "alias d missing", "forward to a@x.org missing", "autoresponder missing", "password is another"}
+	if d := cmp.Diff(want, find(t, plan, "differs@example.com").Differences); d != "" {
+		t.Error(d)
+	}
+	if got := find(t, plan, "new@example.com").Password; got.Clear != "one two" {
+		t.Error("the password is not opened")
+	}
+	if text := fmt.Sprintf("%+v %v", plan, plan.All()); strings.Contains(text, "one two") {
+		t.Error("a password can be seen")
+	}
+}
+
+func TestPlanAccountsErrors(t *testing.T) {
+	key := secretKey(t, testKey)
+	src := &Server{Domains: []*Domain{{ID: 12, Name: "example.com", Mailnames: []*Mailname{{Name: "a", Mailbox: true, Password: sealed(t, key, "secret")}}}}}
+	ids := DomainIDs{"example.com": 7}
+	for _, c := range []struct {
+		dst *Server
+		o   *AccountOptions
+		err error
+	}{
+		{nil, &AccountOptions{IDs: ids, Domains: []string{"nobody.org"}}, ErrNoDomain},
+		{nil, nil, ErrNoDomainID},
+		{&Server{}, &AccountOptions{IDs: ids}, ErrNoDomainID},
+		{nil, &AccountOptions{IDs: DomainIDs{"example.com": 0}}, ErrNoDomainID},
+		{nil, &AccountOptions{IDs: ids, SourceKey: secretKey(t, []byte("another host key"))}, ErrKey},
+	} {
+		if plan, err := PlanAccounts(src, c.dst, c.o); !errors.Is(err, c.err) || plan != nil {
+			t.Errorf("%+v: %v", c.o, err)
+		}
+	}
+	plan, err := PlanAccounts(src, nil, &AccountOptions{IDs: ids})
+	if err != nil || plan.Domains[0].Accounts[0].Action != AccountRefused || !slices.Contains(codes(plan.All()), "plesk.no-key") {
+		t.Errorf("without a key: %v, %v", plan.All(), err)
+	}
+}
+
+// TestPlanPoppasswd takes passwords in clear from users/poppasswd where psa has
+// a hash, or none.
+func TestPlanPoppasswd(t *testing.T) {
+	pop, err := users.ParsePoppasswd(strings.NewReader("Hash@example.com:secret\nwrong@example.com:other\nnone@example.com:clear\nplain@example.com:x\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := &Server{Domains: []*Domain{{ID: 1, Name: "example.com", Mailnames: []*Mailname{
+		{Name: "hash", Mailbox: true, Password: Password{"crypt", md5}}, {Name: "wrong", Mailbox: true, Password: Password{"crypt", md5}},
+		{Name: "none", Mailbox: true}, {Name: "plain", Mailbox: true, Password: plain("psa")}}}}}
+	plan, err := PlanAccounts(src, nil, &AccountOptions{IDs: src.IDs(), Poppasswd: pop, NeedClear: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]Credential{"hash": {Clear: "secret"}, "wrong": {Hash: md5}, "none": {Clear: "clear"}, "plain": {Clear: "psa"}} {
+		if a := find(t, plan, name+"@example.com"); a.Password != want || a.Action != AccountCreate {
+			t.Errorf("%s: %v, clear %v", name, a.Action, a.Password.Clear != "")
+		}
+	}
+	if d := cmp.Diff([]string{"plesk.password-hash", "plesk.pop-differs"}, codes(plan.All())); d != "" {
+		t.Error(d)
+	}
+}
+
+// target loads a schema, empties it of mail, and gives its domains other ids.
+func target(t *testing.T, file string) *sql.DB {
+	t.Helper()
+	_, _, db := load(t, file)
+	exec1(t, db, "DELETE FROM mail; DELETE FROM mail_aliases; DELETE FROM mail_redir; DELETE FROM accounts; DELETE FROM mail_resp; UPDATE domains SET id = id + 100")
+	return db
+}
+
+func exec1(t *testing.T, db *sql.DB, query string) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), query); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, db *sql.DB) *Server {
+	t.Helper()
+	s, err := ReadDB(t.Context(), db, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestWriteAccounts moves the accounts of both samples into both schemas.
+func TestWriteAccounts(t *testing.T) {
+	key := secretKey(t, []byte("the target's key"))
+	for _, from := range []string{schemaOld, schemaNew} {
+		_, _, db := load(t, from)
+		src := read(t, db)
+		src.Domain("example.com").Mailname("bert").Forwards = []string{"copy@example.org", "zwei@example.org"}
+		for _, to := range []string{schemaOld, schemaNew} {
+			t.Run(strings.TrimPrefix(from, "testdata/")+" to "+strings.TrimPrefix(to, "testdata/"), func(t *testing.T) {
+				writeAccounts(t, src, target(t, to), key)
+			})
+		}
+	}
+}
+
+func writeAccounts(t *testing.T, src *Server, db *sql.DB, key *SecretKey) {
+	plan, err := PlanAccounts(src, read(t, db), &AccountOptions{TargetKey: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, d := range plan.Domains {
+		if d.TargetID != d.Domain.ID+100 {
+			t.Fatalf("%s: number %d", d.Domain.Name, d.TargetID)
+		}
+		for _, a := range d.Accounts {
+			if a.Action == AccountCreate {
+				want = append(want, a.Mailname.Name+"@"+d.Domain.Name)
+			}
+		}
+	}
+	w, err := WriteAccounts(t.Context(), db, plan, &WriteOptions{Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, w.Created); d != "" || len(want) < 5 {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"plesk.password-plain", "plesk.responder-not-written"}, codes(w.Problems)); d != "" {
+		t.Error(d)
+	}
+	now := read(t, db)
+	again, err := PlanAccounts(src, now, &AccountOptions{TargetKey: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, addr := range want {
+		a := find(t, again, addr)
+		responder := slices.Equal(a.Differences, []string{"autoresponder missing"})
+		if a.Action != AccountSame && !responder {
+			t.Errorf("%s: %v, %q", addr, a.Action, a.Differences)
+		}
+	}
+	// Passwords are sealed with the target's key, unless they would not come
+	// back: anna's has a newline.
+	for name, kind := range map[string]string{"anna": "plain", "away": "sym", "bert": "crypt"} {
+		if m := now.Domain("example.com").Mailname(name); m.Password.Type != kind {
+			t.Errorf("%s: the type is %q", name, m.Password.Type)
+		}
+	}
+	// Once more: nothing is written.
+	count := rows(t, db)
+	w, err = WriteAccounts(t.Context(), db, plan, &WriteOptions{Key: key})
+	if err != nil || len(w.Created) != 0 || !slices.Equal(w.Existed, want) || rows(t, db) != count {
+		t.Errorf("again: %+v, %v, %s", w, err, rows(t, db))
+	}
+}
+
+func rows(t *testing.T, db *sql.DB) string {
+	t.Helper()
+	var out []string
+	for _, name := range []string{"mail", "accounts", "mail_aliases", "mail_redir"} {
+		var n int
+		if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+name).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, fmt.Sprint(n))
+	}
+	return strings.Join(out, " ")
+}
+
+func onePlan(t *testing.T, id uint64, m *Mailname, c Credential) *AccountPlan {
+	t.Helper()
+	return &AccountPlan{Domains: []*DomainPlan{{Domain: &Domain{Name: "example.com"}, TargetID: id, Accounts: []*Account{{Mailname: m, Password: c}}}}}
+}
+
+// TestWriteRefused tries schemas and plans that must change nothing.
+func TestWriteRefused(t *testing.T) {
+	good := &Mailname{Name: "new", Mailbox: true, Quota: -1, Aliases: []string{"n"}, Forwards: []string{"a@x.org", "b@x.org"}}
+	pw := Credential{Clear: "secret"}
+	for _, c := range []struct {
+		name, sql string
+		plan      *AccountPlan
+		err       error
+		in        string
+	}{
+		{"no table", "DROP TABLE mail_aliases", onePlan(t, 112, good, pw), ErrNoTable, "mail_aliases"},
+		{"no column", "ALTER TABLE mail DROP postbox", onePlan(t, 112, good, pw), ErrNoColumn, "postbox"},
+		{"no column to write", "ALTER TABLE mail CHANGE mail_group team text", onePlan(t, 112, good, pw), ErrNoColumn, "mail_group"},
+		{"unknown column", "ALTER TABLE mail ADD secretary int NOT NULL", onePlan(t, 112, good, pw), ErrColumn, "secretary"},
+		{"unknown column of another", "ALTER TABLE accounts ADD salt text NOT NULL", onePlan(t, 112, good, pw), ErrColumn, "salt"},
+		{"no auto increment", "ALTER TABLE mail_redir CHANGE id id int NOT NULL", onePlan(t, 112, good, pw), ErrColumn, "id"},
+		{"engine", "ALTER TABLE mail_redir ENGINE=MyISAM", onePlan(t, 112, good, pw), ErrEngine, "mail_redir"},
+		{"wrong number", "", onePlan(t, 113, good, pw), ErrNoDomainID, "example.com"},
+		{"the source's number", "", onePlan(t, 12, good, pw), ErrNoDomainID, "example.com"},
+		{"no password", "", onePlan(t, 112, good, Credential{}), ErrNoPassword, "new"},
+		{"cut", "ALTER TABLE mail_redir CHANGE address address varchar(5) NOT NULL; SET GLOBAL sql_mode=''", onePlan(t, 112, good, pw), ErrWriteBack, "forwards"},
+		{"a trigger", "CREATE TRIGGER tt BEFORE INSERT ON mail FOR EACH ROW SET NEW.postbox = 'false'", onePlan(t, 112, good, pw), ErrWriteBack, "postbox"},
+		{"a late trigger", "CREATE TRIGGER tt BEFORE INSERT ON mail_redir FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'", onePlan(t, 112, good, pw), nil, "mail_redir"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			db := target(t, schemaNew)
+			if c.sql != "" {
+				exec1(t, db, c.sql)
+			}
+			if strings.Contains(c.sql, "GLOBAL") {
+				db.SetMaxIdleConns(0) // connections that are there keep their mode
+				t.Cleanup(func() {
+					if _, err := db.ExecContext(context.Background(), "SET GLOBAL sql_mode=DEFAULT"); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			w, err := WriteAccounts(t.Context(), db, c.plan, nil)
+			if err == nil || w != nil || c.err != nil && !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.in) {
+				t.Errorf("%v, %+v", err, w)
+			}
+			if strings.Contains(fmt.Sprint(err), "secret ") {
+				t.Errorf("%v tells the password", err)
+			}
+			if c.name != "no table" && rows(t, db) != "0 0 0 0" {
+				t.Errorf("rows %s", rows(t, db))
+			}
+		})
+	}
+	t.Run("known columns without default", func(t *testing.T) {
+		db := target(t, schemaNew)
+		exec1(t, db, "ALTER TABLE mail CHANGE userId userId int NOT NULL, CHANGE description description text NOT NULL, CHANGE perm_id perm_id int NOT NULL")
+		if _, err := WriteAccounts(t.Context(), db, onePlan(t, 112, good, pw), nil); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("somebody else's alias", func(t *testing.T) {
+		db := target(t, schemaOld)
+		if _, err := WriteAccounts(t.Context(), db, onePlan(t, 112, good, pw), nil); err != nil {
+			t.Fatal(err)
+		}
+		before := rows(t, db)
+		w, err := WriteAccounts(t.Context(), db, onePlan(t, 112, &Mailname{Name: "N", Quota: -1}, pw), nil)
+		if err != nil || len(w.Created) > 0 || !slices.Equal(codes(w.Problems), []string{"plesk.alias-conflict"}) || rows(t, db) != before {
+			t.Errorf("%+v, %v", w, err)
+		}
+	})
+	t.Run("no randomness", func(t *testing.T) {
+		db := target(t, schemaNew)
+		if _, err := WriteAccounts(t.Context(), db, onePlan(t, 112, good, pw), &WriteOptions{Key: secretKey(t, testKey), Random: strings.NewReader("x")}); err == nil || rows(t, db) != "0 0 0 0" {
+			t.Errorf("%v, %s", err, rows(t, db))
+		}
+	})
+}
+
+func TestReadDomainIDs(t *testing.T) {
+	db := target(t, schemaNew)
+	ids, err := ReadDomainIDs(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(DomainIDs{"example.com": 112, "xn--bcher-kva.example.org": 113}, ids); d != "" {
+		t.Error(d)
+	}
+	if id, err := ids.ID("EXAMPLE.com"); id != 112 || err != nil {
+		t.Error(id, err)
+	}
+	if _, err := ids.ID("nobody.org"); !errors.Is(err, ErrNoDomainID) || !strings.Contains(err.Error(), "nobody.org") {
+		t.Error(err)
+	}
+	exec1(t, db, "ALTER TABLE domains CHANGE name title varchar(255)")
+	if _, err := ReadDomainIDs(t.Context(), db); !errors.Is(err, ErrNoColumn) {
+		t.Error(err)
+	}
+	exec1(t, db, "DROP TABLE domains")
+	if _, err := ReadDomainIDs(t.Context(), db); !errors.Is(err, ErrNoTable) {
+		t.Error(err)
+	}
+}
