@@ -1,0 +1,323 @@
+package sendmail
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/qmailkit/qmailkit"
+)
+
+// A config is what this package understands of a sendmail.cf: its macros,
+// classes, options, maps and rules (Sendmail Installation and Operation Guide,
+// chapter 5). The rules of masquerading, of milters and of relaying are read
+// too, but nobody asks for them here.
+type config struct {
+	path     string
+	macros   map[string]string
+	classes  map[string]map[string]bool // members in lower case
+	options  map[string]string          // by their long names
+	lines    map[string]int             // of the options
+	maps     map[string]*mapSpec
+	mailers  map[string]mailer
+	rulesets map[string][]rule
+	numbers  map[string]string // number of a ruleset that has a name
+	spaceSub byte
+	problems []qmailkit.Problem
+}
+
+// A mailer is an M line: its flags, and the ruleset for envelope recipients.
+type mailer struct{ flags, recipients string }
+
+// A mapSpec is a K line.
+type mapSpec struct {
+	name, class, file string
+	members           []string // of a sequence
+	suffix            string   // -a
+	foldNot           bool     // -f
+	matchOnly         bool     // -m
+	optional          bool     // -o
+	line              int
+}
+
+func newConfig() *config {
+	return &config{
+		macros: map[string]string{}, classes: map[string]map[string]bool{}, options: map[string]string{},
+		lines: map[string]int{}, maps: map[string]*mapSpec{}, mailers: map[string]mailer{},
+		rulesets: map[string][]rule{}, numbers: map[string]string{}, spaceSub: '.',
+	}
+}
+
+func (c *config) scanner() scanner {
+	if ops, ok := c.options["operatorchars"]; ok {
+		return scanner{ops}
+	}
+	if ops, ok := c.macros["o"]; ok {
+		return scanner{ops}
+	}
+	return scanner{".:@[]"}
+}
+
+func (c *config) macro(name string) string { return c.macros[name] }
+
+func (c *config) inClass(name, word string) bool { return c.classes[name][lower(word)] }
+
+func (c *config) addWord(class, word string) {
+	if c.classes[class] == nil {
+		c.classes[class] = map[string]bool{}
+	}
+	if other, ok := strings.CutPrefix(word, "$="); ok {
+		other, _ = macroName(other)
+		for w := range c.classes[other] {
+			c.classes[class][w] = true
+		}
+		return
+	}
+	c.classes[class][lower(word)] = true
+}
+
+// rulesetName gives the number of a named ruleset, so that both names work.
+func (c *config) rulesetName(name string) string {
+	name = lower(name)
+	if n, ok := c.numbers[name]; ok {
+		return n
+	}
+	return name
+}
+
+// shortOptions are the old names of options (readcf.c:OptionTab).
+var shortOptions = map[byte]string{
+	'A': "aliasfile", 'B': "blanksub", 'G': "matchgecos", 'J': "forwardpath", 'U': "userdatabasespec", 'u': "defaultuser",
+}
+
+// readConfig reads a sendmail.cf. The files of its F lines are read by the
+// host, and a name that it has itself is in its class w.
+func (h *Host) readConfig(ctx context.Context) (*config, error) {
+	c := newConfig()
+	c.path = h.layout.Config
+	c.ownNames(h.ownName(ctx))
+	if c.path == "" {
+		return c, c.standard(ctx, h)
+	}
+	r := configReader{host: h, ctx: ctx, conf: c, ruleset: "0"}
+	var held line // a line may go on in the next
+	for l, err := range h.lines(ctx, c.path) {
+		if err != nil {
+			item, ok := AsProblem(err)
+			if !ok || errors.Is(err, qmailkit.ErrIncomplete) {
+				return nil, err
+			}
+			c.problems = append(c.problems, item)
+			continue
+		}
+		text := strings.TrimRight(l.text(), "\r")
+		if text != "" && (text[0] == ' ' || text[0] == '\t') {
+			held.raw += "\n" + text
+			continue
+		}
+		if err := r.line(held); err != nil {
+			return nil, err
+		}
+		held = l
+		held.raw = text
+	}
+	if err := r.line(held); err != nil {
+		return nil, err
+	}
+	if len(c.rulesets["3"]) == 0 || len(c.rulesets["0"]) == 0 {
+		c.problems = append(c.problems, place{path: c.path}.problem(qmailkit.Error, "config-no-rules",
+			"there are no rules in sendmail.cf; those of a common host are taken"))
+		return c, c.standard(ctx, h)
+	}
+	return c, nil
+}
+
+// ownName is the name that a file of the host gives it.
+func (h *Host) ownName(ctx context.Context) string {
+	for _, name := range []string{"etc/hostname", "etc/HOSTNAME", "etc/nodename", "etc/myname"} {
+		at, fi, err := h.lookup(name)
+		if err != nil || !fi.Mode.IsRegular() {
+			continue
+		}
+		for l, err := range h.lines(ctx, at) {
+			if err == nil && !skipped(l.text()) {
+				return strings.TrimSpace(l.text())
+			}
+		}
+	}
+	return "localhost"
+}
+
+// ownNames sets the macros j, w, m and k as Sendmail does before it reads its
+// configuration.
+func (c *config) ownNames(full string) {
+	short, domain, _ := strings.Cut(full, ".")
+	c.macros["j"], c.macros["k"], c.macros["w"], c.macros["m"] = full, full, short, domain
+	c.macros["opMode"], c.macros["n"] = "v", "MAILER-DAEMON"
+	for _, name := range []string{full, short, "localhost"} {
+		c.addWord("w", name)
+	}
+}
+
+// A configReader takes the lines of a sendmail.cf.
+type configReader struct {
+	host    *Host
+	ctx     context.Context
+	conf    *config
+	ruleset string
+}
+
+func (r *configReader) line(l line) error {
+	text, c := l.raw, r.conf
+	if text == "" || text[0] == '#' {
+		return nil
+	}
+	switch rest := text[1:]; text[0] {
+	case 'D':
+		name, value := macroName(rest)
+		c.macros[name] = c.expandMacros(strings.TrimRight(value, " \t"))
+		if name == "j" || name == "w" {
+			c.addWord("w", c.macros[name])
+		}
+	case 'C':
+		name, value := macroName(rest)
+		for word := range strings.FieldsSeq(c.expandMacros(value)) {
+			c.addWord(name, word)
+		}
+	case 'F':
+		name, value := macroName(rest)
+		return r.classFile(name, strings.TrimLeft(value, " \t"), l.place)
+	case 'O':
+		r.option(rest, l)
+	case 'K':
+		r.mapLine(rest, l.line)
+	case 'M':
+		r.mailer(rest)
+	case 'S':
+		r.startRuleset(rest)
+	case 'R':
+		left, right, ok := cutTabs(rest)
+		if !ok {
+			return nil
+		}
+		right, _, _ = cutTabs(right)
+		c.rulesets[r.ruleset] = append(c.rulesets[r.ruleset],
+			rule{left: c.compile(left, false), right: c.compile(right, true), line: l.line})
+	}
+	return nil
+}
+
+// mailer takes "Mname, P=path, F=flags, R=envelope/header".
+func (r *configReader) mailer(text string) {
+	name, text, _ := strings.Cut(text, ",")
+	var m mailer
+	for field := range strings.SplitSeq(text, ",") {
+		key, value, _ := strings.Cut(trimBlanks(field), "=")
+		switch key {
+		case "F":
+			m.flags = trimBlanks(value)
+		case "R":
+			value, _, _ = strings.Cut(value, "/")
+			m.recipients = trimBlanks(value)
+		}
+	}
+	r.conf.mailers[lower(trimBlanks(name))] = m
+}
+
+// cutTabs cuts text at its first tabs.
+func cutTabs(text string) (before, after string, found bool) {
+	before, after, found = strings.Cut(text, "\t")
+	return before, strings.TrimLeft(after, "\t"), found
+}
+
+// startRuleset takes "3", "canonify", "canonify=3".
+func (r *configReader) startRuleset(text string) {
+	text, _, _ = strings.Cut(text, "#")
+	name, number, given := strings.Cut(text, "=")
+	name, number = lower(strings.TrimSpace(name)), strings.TrimSpace(number)
+	if given {
+		r.conf.numbers[name] = number
+	}
+	r.ruleset = r.conf.rulesetName(name)
+}
+
+// option takes "O Name=value" and its old form, "Ovalue" with one letter.
+func (r *configReader) option(text string, l line) {
+	name, value := "", ""
+	if strings.HasPrefix(text, " ") {
+		var ok bool
+		if name, value, ok = strings.Cut(strings.TrimLeft(text, " "), "="); !ok {
+			value = "true"
+		}
+		name = lower(strings.TrimSpace(name))
+	} else if text != "" {
+		name, value = shortOptions[text[0]], text[1:]
+	}
+	value = strings.TrimSpace(value)
+	if name == "aliasfile" && r.conf.options[name] != "" {
+		value = r.conf.options[name] + "," + value
+	}
+	r.conf.options[name], r.conf.lines[name] = value, l.line
+	if (name == "blanksub" || name == "spacesub") && value != "" {
+		r.conf.spaceSub = value[0]
+	}
+}
+
+// mapLine takes "Kname class -flags file".
+func (r *configReader) mapLine(text string, line int) {
+	words := strings.Fields(text)
+	if len(words) < 2 {
+		return
+	}
+	m := &mapSpec{name: lower(words[0]), class: lower(words[1]), line: line}
+	for _, w := range words[2:] {
+		switch {
+		case len(w) > 1 && w[0] == '-':
+			switch w[1] {
+			case 'a':
+				m.suffix = w[2:]
+			case 'f':
+				m.foldNot = true
+			case 'm':
+				m.matchOnly = true
+			case 'o':
+				m.optional = true
+			}
+		case m.class == "sequence":
+			m.members = append(m.members, lower(w))
+		case m.file == "":
+			m.file = w
+		}
+	}
+	r.conf.maps[m.name] = m
+}
+
+// classFile reads the words of an F line.
+func (r *configReader) classFile(class, value string, at place) error {
+	file, optional := classFile(value)
+	if !strings.HasPrefix(file, "/") {
+		return nil // Domains reports it
+	}
+	name, fi, err := r.host.lookup(file)
+	if err != nil || !fi.Mode.IsRegular() {
+		if !optional {
+			r.conf.problems = append(r.conf.problems, at.problem(qmailkit.Error, "class-unreadable",
+				"names of class %.80q should be in %.200q, which is no file that can be read", class, file))
+		}
+		return nil
+	}
+	for l, err := range r.host.lines(r.ctx, name) {
+		if errors.Is(err, qmailkit.ErrIncomplete) {
+			return err
+		}
+		if err != nil {
+			item, _ := AsProblem(err)
+			r.conf.problems = append(r.conf.problems, item)
+			continue
+		}
+		if words := strings.Fields(l.text()); len(words) > 0 && words[0][0] != '#' {
+			r.conf.addWord(class, words[0])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,343 @@
+package sendmail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/qmailkit/qmailkit"
+)
+
+// Why Sendmail does not read a .forward or a list. The words are its own
+// (sendmail/errstring.c), so that its log can be searched for them.
+var (
+	errWritableDir   = errors.New("World writable directory")
+	errGroupDir      = errors.New("Group writable directory")
+	errWritableFile  = errors.New("World writable file")
+	errGroupFile     = errors.New("Group writable file")
+	errSymlink       = errors.New("Symbolic links not allowed")
+	errHardLink      = errors.New("Hard links not allowed")
+	errRegular       = errors.New("Regular files only")
+	errNotPermitted  = errors.New("Permission denied")
+	errNoSuchFile    = errors.New("No such file or directory")
+	errTooManyLevels = errors.New("Too many levels of symbolic links")
+)
+
+// blamed says whether DontBlameSendmail lets something pass.
+func (x *Expander) blamed(word string) bool {
+	for w := range strings.FieldsFuncSeq(lower(x.conf.options["dontblamesendmail"]), func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+// blame are the names in DontBlameSendmail for one of the two kinds of lists.
+type blame struct{ unsafeDir, unsafeDirSafe, groupDir, groupFile, worldFile, link string }
+
+var (
+	forwardBlame = blame{"forwardfileinunsafedirpath", "forwardfileinunsafedirpathsafe", "forwardfileingroupwritabledirpath",
+		"groupwritableforwardfile", "worldwritableforwardfile", "linkedforwardfileinwritabledir"}
+	includeBlame = blame{"includefileinunsafedirpath", "includefileinunsafedirpathsafe", "includefileingroupwritabledirpath",
+		"groupwritableincludefile", "worldwritableincludefile", "linkedincludefileinwritabledir"}
+)
+
+// forward reads the first .forward of a user that can be read (alias.c:forward).
+func (e *expansion) forward(a *recipient, level int) {
+	path := e.x.conf.options["forwardpath"]
+	if path == "" {
+		path = "$z/.forward"
+	}
+	home := a.account.Home
+	if home == "/" {
+		home = ""
+	}
+	macros := map[string]string{"z": home, "u": a.user, "h": a.host}
+	for name := range strings.SplitSeq(path, ":") {
+		name = e.x.conf.expandWith(name, macros)
+		if !strings.HasPrefix(name, "/") || e.stop() {
+			continue
+		}
+		err := e.include(name, true, a, level)
+		if err == nil || e.err != nil {
+			return
+		}
+		if !missing(err) && !errors.Is(err, errNoSuchFile) {
+			e.problem(place{path: strings.TrimPrefix(name, "/")}, qmailkit.Warning, "forward-refused",
+				"Sendmail does not read this .forward of user %.80q: %w", a.account.Name, err)
+		}
+	}
+}
+
+// expandWith replaces macros, of which some are given.
+func (c *config) expandWith(text string, given map[string]string) string {
+	for name, value := range given {
+		text = strings.ReplaceAll(text, "$"+name, value)
+		text = strings.ReplaceAll(text, "${"+name+"}", value)
+	}
+	return c.expandMacros(text)
+}
+
+// includeFile reads the list of an :include:.
+func (e *expansion) includeFile(a *recipient, level int) {
+	a.state = stateIncluded
+	if a.from == nil {
+		a.fail(550, "5.7.1", "Cannot mail directly to :include:s")
+		return
+	}
+	err := e.include(a.user, false, a, level)
+	if err == nil || e.err != nil {
+		return
+	}
+	at := place{path: strings.TrimPrefix(a.user, "/")}
+	e.problem(at, qmailkit.Error, "include-refused", "Sendmail does not read this list: %w", err)
+	a.fail(550, "5.2.4", "Cannot open %s: %s", a.user, reason(err))
+}
+
+// reason is an error without its place.
+func reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	if missing(err) {
+		err = errNoSuchFile
+	}
+	return err.Error()
+}
+
+// include reads a .forward or a list (recipient.c:include). An error says that
+// Sendmail would not read it.
+func (e *expansion) include(name string, forwarding bool, a *recipient, level int) error {
+	e.reads++
+	x := e.x
+	uid, gid := x.defaultUser()
+	control := a.control()
+	if control != nil {
+		uid, gid = control.uid, control.gid
+	}
+	words := includeBlame
+	if forwarding {
+		words = forwardBlame
+	}
+	c := fileCheck{e: e, uid: uid, gid: gid}
+	dir := name[:strings.LastIndexByte(name, '/')+1]
+	dirErr := c.dirs(dir, 0)
+	if dirErr != nil && !x.blamed(words.unsafeDir) && !(errors.Is(dirErr, errGroupDir) && x.blamed(words.groupDir)) {
+		return dirErr
+	}
+	if (errors.Is(dirErr, errGroupDir) || errors.Is(dirErr, errWritableDir)) && !x.blamed(words.unsafeDirSafe) {
+		a.unsafe = true
+	}
+	links := dirErr == nil || x.blamed(words.link)
+	at, fi, err := c.file(name, forwarding, links, words)
+	if err != nil {
+		return err
+	}
+	if !forwarding {
+		x.listOwner(a, control, fi)
+	}
+	f, err := x.host.tree.Open(at)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	list, problems, err := ReadList(e.ctx, f, &ListOptions{Path: at, MaxBytes: maxUserFile})
+	for _, p := range problems {
+		e.problem(place{p.Path, p.Line, p.Offset}, p.Severity, strings.TrimPrefix(p.Code, codePrefix), "%w", p.Err)
+	}
+	switch cause := context.Cause(e.ctx); {
+	case cause != nil:
+		e.err = cause
+		return cause
+	case errors.Is(err, ErrTooBig):
+		e.problem(place{path: at}, qmailkit.Error, "list-too-big", "%w", err)
+	case err != nil:
+		e.err = err
+		return err
+	}
+	if fi.Mode.Perm()&0o022 != 0 {
+		a.unsafe = true
+	}
+	e.includeLines(list, at, forwarding, a, level)
+	return nil
+}
+
+// includeLines puts the addresses of a list into the queue.
+func (e *expansion) includeLines(list *List, path string, forwarding bool, a *recipient, level int) {
+	a.selfRef = false
+	kind, n := "include", 0
+	if forwarding {
+		kind = "forward"
+	}
+	for _, l := range list.lines {
+		if len(l.raw) > maxListLine {
+			continue
+		}
+		if text := listText(l.raw); text != "" {
+			n += e.list(text, a, level+1, func() *Step { return &Step{kind, a.user, path, l.at.line} })
+		}
+	}
+	if n > 0 && !a.selfRef {
+		a.state = stateDead
+	}
+}
+
+// listOwner makes the owner of a list the one who runs its programs.
+func (x *Expander) listOwner(a, control *recipient, fi qmailkit.FileInfo) {
+	if control == nil {
+		a.uid, a.gid, a.hasUID = fi.UID, fi.GID, true
+	}
+	if control != nil && control.uid == fi.UID {
+		a.badShell, a.shellUser = a.badShell || control.badShell, control.shellUser
+		return
+	}
+	for _, account := range x.order {
+		if account.UID == fi.UID {
+			a.shellUser = account.Name
+			if control == nil {
+				a.account = account
+			}
+			a.badShell = a.badShell || !x.shellOK(account.Shell)
+			return
+		}
+	}
+	a.uid, a.badShell = fi.UID, true
+}
+
+// defaultUser is the user who reads lists of aliases: DefaultUser, else 1 and 1.
+func (x *Expander) defaultUser() (uid, gid int) {
+	value := x.conf.options["defaultuser"]
+	first, second, ok := strings.Cut(value, ":")
+	if !ok {
+		first, second, _ = strings.Cut(value, ".")
+	}
+	uid, gid = 1, 1
+	if n, err := strconv.Atoi(first); err == nil {
+		uid = n
+	} else if a := x.users[first]; a != nil {
+		uid, gid = a.UID, a.GID
+	}
+	if n, err := strconv.Atoi(second); err == nil {
+		gid = n
+	}
+	return uid, gid
+}
+
+// A fileCheck looks at files as safefile.c does for a user.
+type fileCheck struct {
+	e        *expansion
+	uid, gid int
+	links    int
+}
+
+// may says whether the user has a permission: 4 to read, 1 to search. Root has
+// all. Groups other than that of the account are not known here.
+func (c *fileCheck) may(fi qmailkit.FileInfo, bit fs.FileMode) bool {
+	switch {
+	case c.uid == 0:
+		return true
+	case fi.UID == c.uid:
+		bit <<= 6
+	case fi.GID == c.gid:
+		bit <<= 3
+	}
+	return fi.Mode.Perm()&bit != 0
+}
+
+// dirs judges every directory on the way to a file (safedirpath). The walk
+// begins at the top of the tree, which stands for "/".
+func (c *fileCheck) dirs(name string, links int) error {
+	if links > 20 {
+		return errTooManyLevels
+	}
+	x := c.e.x
+	at := "."
+	var worst error
+	for _, part := range append([]string{"."}, strings.Split(name, "/")...) {
+		switch part {
+		case "":
+			continue
+		case "..":
+			return fmt.Errorf("%w: a .. in the path", ErrUnsafe)
+		}
+		if part != "." {
+			at = join(at, part)
+		}
+		fi, err := x.host.tree.Lstat(at)
+		if err != nil {
+			return err
+		}
+		if fi.Mode.Type() == fs.ModeSymlink {
+			to, err := qmailkit.Resolve(x.host.tree, at)
+			if err != nil {
+				return err
+			}
+			if err := c.dirs(to, links+1); err != nil {
+				return err
+			}
+			at = to
+			continue
+		}
+		switch {
+		case !fi.Mode.IsDir():
+			return errNoSuchFile
+		case fi.Mode.Perm()&0o002 != 0 && !(fi.Mode&fs.ModeSticky != 0 && x.blamed("truststickybit")):
+			return errWritableDir
+		case fi.Mode.Perm()&0o020 != 0 && !x.blamed("groupwritabledirpathsafe"):
+			worst = errGroupDir
+		case !c.may(fi, 1):
+			return errNotPermitted
+		}
+	}
+	return worst
+}
+
+// file judges the file itself (safefile) and gives its place without links.
+func (c *fileCheck) file(name string, own, links bool, words blame) (string, qmailkit.FileInfo, error) {
+	x := c.e.x
+	var fi qmailkit.FileInfo
+	dir, base := name, ""
+	if i := strings.LastIndexByte(name, '/'); i >= 0 {
+		dir, base = name[:i], name[i+1:]
+	}
+	parent, err := qmailkit.Resolve(x.host.tree, strings.TrimPrefix(dir, "/"))
+	if err != nil {
+		return "", fi, err
+	}
+	if !plainName(base) {
+		return "", fi, errNoSuchFile
+	}
+	at := join(parent, base)
+	if fi, err = x.host.tree.Lstat(at); err != nil {
+		return "", fi, err
+	}
+	if fi.Mode.Type() == fs.ModeSymlink {
+		if !links || own {
+			return "", fi, errSymlink
+		}
+		// What a link of the administrator leads to.
+		if at, fi, err = x.host.lookup(at); err != nil {
+			return "", fi, err
+		}
+	}
+	switch {
+	case !fi.Mode.IsRegular():
+		return "", fi, errRegular
+	case fi.Nlink > 1 && !links:
+		return "", fi, errHardLink
+	case fi.Mode.Perm()&0o002 != 0 && !x.blamed(words.worldFile):
+		return "", fi, errWritableFile
+	case fi.Mode.Perm()&0o020 != 0 && !x.blamed(words.groupFile):
+		return "", fi, errGroupFile
+	case own && fi.UID != c.uid && fi.UID != 0:
+		return "", fi, errNotPermitted
+	case !c.may(fi, 4):
+		return "", fi, errNotPermitted
+	}
+	return at, fi, nil
+}
