@@ -271,20 +271,12 @@ func (r *fileRecords) sideFiles(ctx context.Context) (side []sideFile, unlock fu
 	if err != nil {
 		return nil, nil, err
 	}
-	old, ok, err = readFile(r.dir, ".dir_control_free")
+	free, err := takeFree(r.dir, r.used)
 	if err != nil {
 		unlock()
 		return nil, nil, err
 	}
-	left, used := strings.SplitAfter(string(old), "\n"), 0
-	left = slices.DeleteFunc(left, func(l string) bool {
-		if used == r.used || freeDir(strings.TrimSuffix(l, "\n")) == "" {
-			return false
-		}
-		used++
-		return true
-	})
-	return append(side, sideOf(".dir_control_free", old, ok, []byte(strings.Join(left, "")))), unlock, nil
+	return append(side, free), unlock, nil
 }
 
 func sideOf(name string, before []byte, had bool, after []byte) sideFile {
