@@ -224,18 +224,15 @@ func (p *planner) domain(d *Domain, id uint64) *DomainPlan {
 	} else if d.Unknown.Action != "" {
 		add("unknown-names", qmailkit.Info, "set it in the panel", "mail for unknown names: %q %s", d.Unknown.Action, d.Unknown.Address)
 	}
+	index := there.index()
 	for _, m := range d.Mailnames {
-		var old *Mailname
-		if there != nil {
-			old = there.Mailname(m.Name)
-		}
-		out.Accounts = append(out.Accounts, p.account(d, there, m, old))
+		out.Accounts = append(out.Accounts, p.account(d, index, m))
 	}
 	return out
 }
 
 // account plans one name.
-func (p *planner) account(d, there *Domain, m, old *Mailname) *Account {
+func (p *planner) account(d *Domain, there *nameIndex, m *Mailname) *Account {
 	a := &Account{Mailname: m}
 	addr := m.Name + "@" + d.Name
 	add := func(code string, s qmailkit.Severity, fix, format string, args ...any) {
@@ -259,14 +256,11 @@ func (p *planner) account(d, there *Domain, m, old *Mailname) *Account {
 		add("name", qmailkit.Error, "rename it on the source", "%q can be no directory", m.Name)
 		a.Action = AccountRefused
 	}
+	old := there.name(m.Name)
 	if old == nil {
-		if owner := aliasOwner(there, m.Name); owner != nil {
-			add("alias-conflict", qmailkit.Error, "", "%s is an alias of %s on the target", addr, owner.Name)
-			a.Action = AccountRefused
-		}
-		for _, name := range m.Aliases {
-			if there != nil && (there.Mailname(name) != nil || aliasOwner(there, name) != nil) {
-				add("alias-conflict", qmailkit.Error, "", "%s: the alias %s is somebody else's on the target", addr, name)
+		for _, name := range append([]string{m.Name}, m.Aliases...) {
+			if owner := there.taken(name); owner != nil {
+				add("alias-conflict", qmailkit.Error, "", "%s: the name %s belongs to %s on the target", addr, name, owner.Name)
 				a.Action = AccountRefused
 			}
 		}
@@ -281,19 +275,6 @@ func (p *planner) account(d, there *Domain, m, old *Mailname) *Account {
 		a.Action = AccountSame
 	}
 	return a
-}
-
-// aliasOwner is who has a name for an alias on the target.
-func aliasOwner(d *Domain, name string) *Mailname {
-	if d == nil {
-		return nil
-	}
-	for _, m := range d.Mailnames {
-		if slices.ContainsFunc(m.Aliases, func(a string) bool { return strings.EqualFold(a, name) }) {
-			return m
-		}
-	}
-	return nil
 }
 
 // notCarried reports what no account of another host can have.

@@ -381,6 +381,67 @@ func TestWriteRefused(t *testing.T) {
 	})
 }
 
+// TestWriteTogether lets two write the same plan at the same time: one does, the
+// other finds it done.
+func TestWriteTogether(t *testing.T) {
+	_, _, from := load(t, schemaNew)
+	src, db := read(t, from), target(t, schemaOld)
+	plan, err := PlanAccounts(src, read(t, db), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const writers = 4
+	results := make(chan *Written, writers)
+	for range writers {
+		go func() {
+			w, err := WriteAccounts(t.Context(), db, plan, nil)
+			if err != nil {
+				t.Error(err)
+				w = &Written{}
+			}
+			results <- w
+		}()
+	}
+	created, existed := 0, 0
+	for range writers {
+		w := <-results
+		created += len(w.Created)
+		existed += len(w.Existed)
+	}
+	if n := len(read(t, db).Domain("example.com").Mailnames) + len(read(t, db).Domain("xn--bcher-kva.example.org").Mailnames); created != n || existed != (writers-1)*n || n < 5 {
+		t.Errorf("%d created, %d existed, %d there", created, existed, n)
+	}
+}
+
+// stopping cancels when the second password is to be sealed.
+type stopping struct {
+	n    int
+	stop func()
+}
+
+func (s *stopping) Read(p []byte) (int, error) {
+	if s.n++; s.n == 2 {
+		s.stop()
+	}
+	return len(p), nil
+}
+
+// TestWriteCancelled stops in the middle: nothing is written.
+func TestWriteCancelled(t *testing.T) {
+	_, _, from := load(t, schemaNew)
+	src, db := read(t, from), target(t, schemaNew)
+	plan, err := PlanAccounts(src, read(t, db), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w, err := WriteAccounts(ctx, db, plan, &WriteOptions{Key: secretKey(t, testKey), Random: &stopping{stop: cancel}})
+	if !errors.Is(err, context.Canceled) || w != nil || rows(t, db) != "0 0 0 0" {
+		t.Errorf("%v, %+v, %s", err, w, rows(t, db))
+	}
+}
+
 func TestReadDomainIDs(t *testing.T) {
 	db := target(t, schemaNew)
 	ids, err := ReadDomainIDs(t.Context(), db)

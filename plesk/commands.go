@@ -11,8 +11,12 @@ import (
 	"github.com/qmailkit/qmailkit"
 )
 
-// ErrArgument says that a text cannot be handed to Plesk's tools.
-var ErrArgument = errors.New("cannot be an argument of Plesk's tools")
+var (
+	// ErrArgument says that a text cannot be handed to Plesk's tools.
+	ErrArgument = errors.New("cannot be an argument of Plesk's tools")
+	// ErrRefused says that Plesk's tools take no such password in clear.
+	ErrRefused = errors.New("a password that Plesk's tools refuse")
+)
 
 // Tool is the form of Plesk's tools mail and autoresponder.
 type Tool uint8
@@ -91,14 +95,14 @@ func (c Command) Environ() []string {
 const minPassword = 5
 
 // RefusedPassword says why Plesk's tool would refuse a clear password for a
-// name; nil is that it would not. Newer versions have further rules, which the
+// name, with an error that wraps ErrRefused; nil is that it would not. Newer versions have further rules, which the
 // administrator sets (Security Policy), and which nobody can know here.
 func RefusedPassword(name string, clear qmailkit.Secret) error {
 	switch {
 	case utf8.RuneCountInString(string(clear)) < minPassword:
-		return fmt.Errorf("Plesk refuses passwords of fewer than %d characters", minPassword)
+		return fmt.Errorf("%w: fewer than %d characters", ErrRefused, minPassword)
 	case name != "" && strings.Contains(strings.ToLower(string(clear)), strings.ToLower(name)):
-		return errors.New("Plesk refuses passwords that contain the name of the account")
+		return fmt.Errorf("%w: it contains the name of the account", ErrRefused)
 	}
 	return nil
 }
@@ -179,7 +183,7 @@ func (c *commander) password(p Credential) (env []EnvVar, ok bool) {
 	case p.Clear != "":
 		refused := RefusedPassword(c.m.Name, p.Clear)
 		if refused == nil && !utf8.ValidString(string(p.Clear)) {
-			refused = errors.New("Plesk takes UTF-8 only")
+			refused = fmt.Errorf("%w: not UTF-8", ErrRefused)
 		}
 		if refused == nil {
 			return []EnvVar{{"PSA_PASSWORD", p.Clear}}, true

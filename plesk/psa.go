@@ -62,6 +62,40 @@ func (d *Domain) Mailname(name string) *Mailname {
 	return nil
 }
 
+// nameIndex finds mail names and aliases, in lower case, in a large domain.
+type nameIndex struct {
+	names   map[string]*Mailname
+	aliases map[string]*Mailname // whose alias it is
+}
+
+// index returns the names of a domain, which may be nil.
+func (d *Domain) index() *nameIndex {
+	x := &nameIndex{map[string]*Mailname{}, map[string]*Mailname{}}
+	if d != nil {
+		for _, m := range d.Mailnames {
+			x.add(m)
+		}
+	}
+	return x
+}
+
+func (x *nameIndex) add(m *Mailname) {
+	x.names[strings.ToLower(m.Name)] = m
+	for _, a := range m.Aliases {
+		x.aliases[strings.ToLower(a)] = m
+	}
+}
+
+func (x *nameIndex) name(s string) *Mailname { return x.names[strings.ToLower(s)] }
+
+// taken says whose a name is, as a name or as an alias; nil is nobody's.
+func (x *nameIndex) taken(s string) *Mailname {
+	if m := x.name(s); m != nil {
+		return m
+	}
+	return x.aliases[strings.ToLower(s)]
+}
+
 // A DomainAlias is another name of a domain.
 type DomainAlias struct {
 	ID                uint64

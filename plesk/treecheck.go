@@ -125,13 +125,16 @@ func (c *treeChecker) domain(d *DomainDir, known *Domain) bool {
 	if !c.dots(d.Path) || !c.defaultDot(d, known) {
 		return false
 	}
+	index, found := known.index(), map[*Mailname]bool{}
 	for _, b := range d.Mailboxes {
-		if !c.all(b.Problems) || !c.dots(b.Path) || !c.mailbox(b, known.Mailname(b.Name)) {
+		m := index.name(b.Name)
+		found[m] = true
+		if !c.all(b.Problems) || !c.dots(b.Path) || !c.mailbox(b, m) {
 			return false
 		}
 	}
 	for _, m := range known.Mailnames {
-		if d.Mailbox(m.Name) == nil && !c.add("no-mailbox-dir", qmailkit.Error, d.Path+"/"+m.Name, "", "%s@%s has no directory", m.Name, known.Name) {
+		if !found[m] && !c.add("no-mailbox-dir", qmailkit.Error, d.Path+"/"+m.Name, "", "%s@%s has no directory", m.Name, known.Name) {
 			return false
 		}
 	}

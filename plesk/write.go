@@ -85,7 +85,7 @@ type writer struct {
 	ctx    context.Context
 	tx     *sql.Tx
 	schema map[string]*tableSchema
-	now    *Server // psa before
+	now    map[uint64]*nameIndex // psa before, and what is added, by domain
 	made   []madeAccount
 	done   *Written
 }
@@ -105,10 +105,13 @@ func (w *writer) all(plan *AccountPlan) (err error) {
 			return err
 		}
 	}
-	if w.now, err = w.read(); err != nil {
+	before, err := w.read()
+	if err != nil {
 		return err
 	}
+	w.now = map[uint64]*nameIndex{}
 	for _, d := range plan.Domains {
+		w.now[d.TargetID] = before.byID(d.TargetID).index()
 		for _, a := range d.Accounts {
 			if err := context.Cause(w.ctx); err != nil {
 				return err
@@ -162,13 +165,13 @@ func (s *Server) byID(id uint64) *Domain {
 func (w *writer) account(d *DomainPlan, a *Account) error {
 	m := a.Mailname
 	addr := m.Name + "@" + d.Domain.Name
-	here := w.now.byID(d.TargetID)
-	if here.Mailname(m.Name) != nil {
+	here := w.now[d.TargetID]
+	if here.name(m.Name) != nil {
 		w.done.Existed = append(w.done.Existed, addr)
 		return nil
 	}
 	for _, name := range append([]string{m.Name}, m.Aliases...) {
-		if aliasOwner(here, name) != nil || here.Mailname(name) != nil {
+		if here.taken(name) != nil {
 			w.problem(addr, "alias-conflict", qmailkit.Error, "%s is left out: %q is somebody else's here", addr, name)
 			return nil
 		}
@@ -212,7 +215,7 @@ func (w *writer) account(d *DomainPlan, a *Account) error {
 	if len(m.Responders) > 0 {
 		w.problem(addr, "responder-not-written", qmailkit.Error, "%s: the autoresponder is left out: make it with Plesk's tool", addr)
 	}
-	here.Mailnames = append(here.Mailnames, &Mailname{Name: m.Name, Aliases: m.Aliases})
+	here.add(m)
 	w.made = append(w.made, madeAccount{d.TargetID, a})
 	w.done.Created = append(w.done.Created, addr)
 	return nil
@@ -252,14 +255,14 @@ func (w *writer) readBack() error {
 	if err != nil {
 		return err
 	}
+	index := map[uint64]*nameIndex{}
 	for _, made := range w.made {
-		m := made.a.Mailname
-		d := now.byID(made.domain)
-		if d == nil {
-			return fmt.Errorf("%s: %w", m.Name, ErrWriteBack)
+		if index[made.domain] == nil {
+			index[made.domain] = now.byID(made.domain).index()
 		}
-		if what := differsFrom(made.a, d.Mailname(m.Name), w.o.Key); what != "" {
-			return fmt.Errorf("%s@%s: %w: %s", m.Name, d.Name, ErrWriteBack, what)
+		name := made.a.Mailname.Name
+		if what := differsFrom(made.a, index[made.domain].name(name), w.o.Key); what != "" {
+			return fmt.Errorf("%s: %w: %s", name, ErrWriteBack, what)
 		}
 	}
 	return nil
