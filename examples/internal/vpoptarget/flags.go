@@ -28,6 +28,7 @@ type Flags struct {
 	Profile     string // auto, 5.4 or 5.6
 	Hup         string // a process, or none
 	State       string // directory; empty is state.DefaultDir
+	Configured  string // list of switches, see configuredUsage
 
 	mounts cli.Strings
 	sql    sqlFlags
@@ -40,6 +41,7 @@ func (f *Flags) Declare(fs *flag.FlagSet) {
 	fs.StringVar(&f.HomePath, "vpopmail-path", "", "vpopmail's home as `PATH` in files, where HOME is mounted elsewhere (default: as its files tell, else HOME)")
 	fs.Var(&f.mounts, "mount", "`PATH=DIR`: the directory that files call PATH, outside vpopmail's home, is DIR here; may be repeated (not needed on the host itself)")
 	fs.StringVar(&f.Profile, "profile", "auto", "release of vpopmail: `auto|5.4|5.6`")
+	fs.StringVar(&f.Configured, "configured", "", configuredUsage)
 	f.sql.declare(fs)
 	fs.StringVar(&f.Hup, "hup", "none", "send HUP to qmail-send, process `PID|none`, when it has to read its files again; none prints a reminder")
 	fs.StringVar(&f.State, "state", "", "`DIR` for what must be remembered, replaced files among it (default: /var/lib/qmailkit for root, else the user's state directory)")
@@ -56,6 +58,9 @@ func (f *Flags) Check() error {
 		}
 	}
 	if _, err := f.hupPID(); err != nil {
+		return err
+	}
+	if err := f.configure(&vpopmail.Profile{}); err != nil {
 		return err
 	}
 	return f.sql.check()
@@ -97,6 +102,9 @@ func (f *Flags) DefaultProfile() (vpopmail.Profile, error) {
 	p := vpopmail.DefaultProfile54()
 	if f.Profile == "5.6" {
 		p = vpopmail.DefaultProfile56()
+	}
+	if err := f.configure(&p); err != nil {
+		return p, err
 	}
 	p.Home = f.HomePath
 	if p.Home != "" {

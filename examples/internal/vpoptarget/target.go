@@ -91,6 +91,9 @@ func (f *Flags) Open(ctx context.Context, o Options) (t *Target, err error) {
 	if t.db != nil {
 		vo.Backend = vpopmail.NewSQL(t.db, nil)
 	}
+	if err = f.configure(&d.Profile); err != nil {
+		return t, err
+	}
 	t.Store, err = vpopmail.Open(t.Home, t.Qmail, vo)
 	return t, err
 }
@@ -303,6 +306,9 @@ func (f *Flags) Plan(ctx context.Context) (p vpopmail.Profile, there bool, err e
 		if db != nil {
 			err = errors.Join(err, db.Close())
 		}
+		if err == nil {
+			err = f.configure(&d.Profile)
+		}
 		return d.Profile, true, err
 	}
 	p, err = f.DefaultProfile()
@@ -328,16 +334,20 @@ func (t *Target) As(ctx context.Context, backend string) (*vpopmail.Store, error
 		if t.clear != nil && !told(d, "clear passwords") {
 			d.Profile.ClearPasswords = *t.clear
 		}
-		return vpopmail.Open(t.Home, t.Qmail, vo)
 	case t.db == nil:
 		t.db, err = f.sql.connect(ctx, t.Home, d)
 	default:
 		err = f.sql.learn(ctx, t.db, d)
 	}
+	if err == nil {
+		err = f.configure(&d.Profile)
+	}
 	if err != nil {
 		return nil, err
 	}
-	vo.Backend = vpopmail.NewSQL(t.db, nil)
-	t.clear = &d.Profile.ClearPasswords
+	if backend == SQL {
+		vo.Backend = vpopmail.NewSQL(t.db, nil)
+		t.clear = &d.Profile.ClearPasswords
+	}
 	return vpopmail.Open(t.Home, t.Qmail, vo)
 }

@@ -71,7 +71,7 @@ func TestFlagsRefused(t *testing.T) {
 		{"-profile", "5.5"}, {"-hup", "1"}, {"-hup", "-3"}, {"-hup", "12x"}, {"-hup", "qmail-send"},
 		{"-mount", "relative=dir"}, {"-mount", "/abs"}, {"-mount", "/abs="},
 		{"-backend", "pgsql"}, {"-backend", "cdb", "-dsn", "vp@unix(/s)/m"}, {"-backend", "cdb", "-dsn-password", "f"},
-		{"-sql-tables", "valias,nothing"}, {"-dsn", "vp:secret@unix(/s)/m"},
+		{"-sql-tables", "valias,nothing"}, {"-configured", "clear-passwd,"}, {"-configured", "no-no-qmail-ext"}, {"-configured", "many-domains"}, {"-dsn", "vp:secret@unix(/s)/m"},
 	} {
 		if _, err := parse(args...); cli.Code(err) != cli.Usage {
 			t.Errorf("%q: %v, want a wrong usage", args, err)
