@@ -69,6 +69,10 @@ type Command struct {
 	// Env is what the program needs in its environment, which, unlike its
 	// arguments, other users of the host cannot see.
 	Env []EnvVar
+	// Unless is a program with its arguments whose success says that the
+	// command has been run before, and is to be left out: nil is none. It tells
+	// a name that is there (exit 0) from one that is not.
+	Unless []string
 	// Comment says in one line what it is for.
 	Comment string
 	// AfterCopy says that the files of the mailbox must be there first.
@@ -126,7 +130,8 @@ func (c *commander) problem(code string, s qmailkit.Severity, fix, format string
 // PSA_CRYPTED_PASSWORD for a hash (docs.plesk.com, command line, 37894). Quotas
 // are in KB there, rounded up from the bytes of psa; -1 is none.
 //
-// What the tools cannot do, or would refuse, is a Problem. If there is one of
+// Run in their order, and again after a failure, they have the same result: see
+// Command.Unless. What the tools cannot do, or would refuse, is a Problem. If there is one of
 // Severity Error about the name or the password there are no commands at all.
 func Commands(d *Domain, m *Mailname, password Credential, opts *CommandOptions) ([]Command, []qmailkit.Problem) {
 	c := &commander{o: opts.or(), d: d, m: m, addr: m.Name + "@" + d.Name}
@@ -140,8 +145,9 @@ func Commands(d *Domain, m *Mailname, password Credential, opts *CommandOptions)
 	}
 	argv := []string{c.program("mail"), "--create", c.addr, "-mailbox", yesNo(m.Mailbox)}
 	comment := "make " + c.addr
+	unless := []string{argv[0], "--info", c.addr}
 	if c.o.Update {
-		argv[1], comment = "--update", "change "+c.addr
+		argv[1], comment, unless = "--update", "change "+c.addr, nil
 	}
 	if len(env) > 0 {
 		argv = append(argv, "-passwd", "")
@@ -156,7 +162,7 @@ func Commands(d *Domain, m *Mailname, password Credential, opts *CommandOptions)
 	if m.NoDelivery {
 		c.problem("delivery-off", qmailkit.Warning, "switch delivery off in the panel", "%s: delivery to the mailbox is switched off, for which the tool has no option", c.addr)
 	}
-	out := []Command{{Argv: argv, Env: env, Comment: comment}}
+	out := []Command{{Argv: argv, Env: env, Unless: unless, Comment: comment}}
 	return append(out, c.responders()...), c.probs
 }
 

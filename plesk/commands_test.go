@@ -83,6 +83,11 @@ func TestCommands(t *testing.T) {
 			if d := cmp.Diff(c.code, codes(probs)); d != "" {
 				t.Error(d)
 			}
+			for _, one := range got {
+				if c.o.Update != (one.Unless == nil) || !c.o.Update && !slices.Equal(one.Unless, []string{one.Argv[0], "--info", one.Argv[2]}) {
+					t.Errorf("%q unless %q", one.Argv, one.Unless)
+				}
+			}
 			var env []string
 			for _, one := range got {
 				env = append(env, one.Environ()...)
@@ -180,7 +185,8 @@ func TestScript(t *testing.T) {
 	commands := []Command{
 		{Argv: []string{tool, "--create", "a b", "", "*", hard}, Env: []EnvVar{{"PSA_PASSWORD", qmailkit.Secret(hard)}}, Comment: "first\nrm -rf $HOME"},
 		{Argv: []string{tool, "--update", "x"}, Env: []EnvVar{{"PSA_CRYPTED_PASSWORD", "$1$a$b"}}},
-		{Argv: []string{tool, "-n"}},
+		{Argv: []string{tool, "-n"}, Unless: []string{"test", "it's", "=", "this"}},
+		{Argv: []string{tool, "never"}, Unless: []string{"test", "it's", "=", "it's"}},
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -211,6 +217,20 @@ func TestScript(t *testing.T) {
 	script, _ := os.ReadFile(filepath.Join(dir, "run"))
 	if strings.Contains(string(script), "$1$a$b") {
 		t.Error("a secret stands in the script")
+	}
+	// A command that fails ends it, with a check in front of it too.
+	for _, c := range []Command{{Argv: []string{"false"}}, {Argv: []string{"false"}, Unless: []string{"false"}}} {
+		if err := WriteScript(root, "failing", seqOf([]Command{c, {Argv: []string{tool, "never"}}}), nil); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), sh, "failing", "failing.secrets")
+		cmd.Dir = dir
+		if err := cmd.Run(); err == nil {
+			t.Errorf("%q fails, and nobody notices", c.Argv)
+		}
+	}
+	if now, _ := os.ReadFile(log); string(now) != want {
+		t.Errorf("%q is run all the same", strings.TrimPrefix(string(now), want))
 	}
 	cmd = exec.CommandContext(t.Context(), sh, "run")
 	cmd.Dir = dir

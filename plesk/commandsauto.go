@@ -81,7 +81,7 @@ func (c *commander) oldResponder(r *Responder) []Command {
 	}
 	argv = append(argv, c.responderForward(r)...)
 	c.format(r)
-	out := []Command{{Argv: argv, Comment: "autoresponder of " + c.addr}}
+	out := []Command{{Argv: argv, Unless: []string{c.program("autoresponder"), "--info", r.Name, "-mail", c.addr}, Comment: "autoresponder of " + c.addr}}
 	if files := c.list("attachment", r.Attachments); files != "" {
 		out = append(out, Command{Argv: []string{c.program("autoresponder"), "--update", r.Name, "-mail", c.addr, "-attach", "add:" + files},
 			Comment: "its attachments", AfterCopy: true})

@@ -61,16 +61,25 @@ func (p Password) Credential(key *SecretKey) (Credential, error) {
 }
 
 // PopCredential reads the password of a line of users/poppasswd. What stands
-// there may be in clear or a hash; nothing but its form tells. A Problem
-// plesk.pop-colon says that the line can be read in two ways: everything behind
-// the first colon is then taken for the password.
+// there may be in clear or a hash; nothing but its form tells, which of DES says
+// little: a Problem plesk.pop-form. A Problem plesk.pop-colon says that the line
+// can be read in two ways: everything behind the first colon is then taken for
+// the password.
 func PopCredential(e users.PopEntry) (Credential, []qmailkit.Problem) {
 	first, _, more := e.Fields()
 	switch {
 	case first == "" && !more:
 		return Credential{}, nil
 	case e.Crypted():
-		return Credential{Hash: first}, nil
+		var probs []qmailkit.Problem
+		if s := passhash.Classify(string(first)); s == passhash.DES || s == passhash.BigCrypt {
+			probs = []qmailkit.Problem{{
+				Code: "plesk.pop-form", Severity: qmailkit.Warning, Path: "users/poppasswd", Line: e.Line, Offset: e.Offset,
+				Err: fmt.Errorf("%q: the password looks like a hash of DES, for which it is taken, and may be one in clear", e.Login),
+				Fix: "compare with psa",
+			}}
+		}
+		return Credential{Hash: first}, probs
 	case more:
 		return Credential{Clear: e.Password}, []qmailkit.Problem{{
 			Code: "plesk.pop-colon", Severity: qmailkit.Warning, Path: "users/poppasswd", Line: e.Line, Offset: e.Offset,

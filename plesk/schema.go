@@ -75,7 +75,7 @@ func readColumns(ctx context.Context, tx *sql.Tx, tables map[string]*tableSchema
 			return errors.Join(err, rows.Close())
 		}
 		extra = strings.ToLower(extra)
-		given := strings.EqualFold(nullable, "yes") || hasDefault || strings.Contains(extra, "auto_increment") || strings.Contains(extra, "generated")
+		given := strings.EqualFold(nullable, "yes") || hasDefault || strings.Contains(extra, "auto_increment") || strings.Contains(extra, "generated") || strings.Contains(extra, "virtual") || strings.Contains(extra, "persistent")
 		if t := tables[strings.ToLower(table)]; t != nil && t.name == table {
 			t.columns = append(t.columns, columnSchema{column, !given})
 		}

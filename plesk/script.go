@@ -16,7 +16,8 @@ import (
 // the PATH by the command ".".
 const scriptHead = `#!/bin/sh
 # Run as root on the Plesk host:  sh THIS-FILE SECRETS-FILE
-# It stops at the first command that fails. The passwords stand in the other
+# It stops at the first command that fails, and can be run again: what is there
+# already is left out. The passwords stand in the other
 # file, are never arguments, and go to each program in its environment.
 set -e
 set +a
@@ -49,6 +50,12 @@ func CommandScript(script, secrets io.Writer, commands iter.Seq2[Command, error]
 		if c.Comment != "" {
 			fmt.Fprintf(s, "# %s\n", strings.Map(oneLine, c.Comment))
 		}
+		if len(c.Unless) > 0 {
+			if err := words(s, c.Comment, c.Unless); err != nil {
+				return err
+			}
+			s.WriteString(" >/dev/null 2>&1 ||\n\t")
+		}
 		for _, v := range c.Env {
 			if strings.IndexByte(string(v.Value), 0) >= 0 {
 				return fmt.Errorf("%s: the value of %s: %w: NUL", c.Comment, v.Name, ErrArgument)
@@ -57,14 +64,8 @@ func CommandScript(script, secrets io.Writer, commands iter.Seq2[Command, error]
 			fmt.Fprintf(k, "secret_%d=%s\n", n, quote(string(v.Value)))
 			fmt.Fprintf(s, "%s=\"$secret_%d\" ", v.Name, n)
 		}
-		for i, arg := range c.Argv {
-			if strings.IndexByte(arg, 0) >= 0 {
-				return fmt.Errorf("%s: argument %d: %w: NUL", c.Comment, i, ErrArgument)
-			}
-			if i > 0 {
-				s.WriteByte(' ')
-			}
-			s.WriteString(quote(arg))
+		if err := words(s, c.Comment, c.Argv); err != nil {
+			return err
 		}
 		s.WriteByte('\n')
 	}
@@ -72,6 +73,20 @@ func CommandScript(script, secrets io.Writer, commands iter.Seq2[Command, error]
 		return err
 	}
 	return s.Flush()
+}
+
+// words writes a command.
+func words(w *bufio.Writer, comment string, argv []string) error {
+	for i, arg := range argv {
+		if strings.IndexByte(arg, 0) >= 0 {
+			return fmt.Errorf("%s: argument %d: %w: NUL", comment, i, ErrArgument)
+		}
+		if i > 0 {
+			w.WriteByte(' ')
+		}
+		w.WriteString(quote(arg))
+	}
+	return nil
 }
 
 // oneLine keeps a comment on its line.

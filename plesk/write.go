@@ -51,7 +51,8 @@ type Written struct {
 // has to run. A name that psa has is left alone, so that WriteAccounts may be
 // repeated.
 //
-// It is one transaction: with an error nothing is changed. Errors wrap
+// It is one transaction: with an error nothing is changed, unless it is the
+// answer to the last step that got lost; to run it again tells. Errors wrap
 // ErrNoTable and ErrNoColumn; ErrColumn for a column without a default that
 // this package does not know; ErrEngine; ErrNoDomainID where the number of the
 // plan is not that of the domain here; and ErrWriteBack, because all is read
