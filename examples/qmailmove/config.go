@@ -31,6 +31,9 @@ type config struct {
 	spam        bool
 	utf8        bool
 
+	probe   probeConfig
+	cutover cutoverConfig
+
 	reports report.Files
 	json    bool
 	quiet   bool // no summary for people

@@ -50,6 +50,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			{Name: "plan", Short: "say what would be done; change nothing", Setup: setup(doPlan, (*config).copyFlags)},
 			{Name: "copy", Short: "copy the mailboxes", Setup: setup(doCopy, (*config).copyFlags)},
 			{Name: "verify", Short: "compare source and target", Setup: setup(doVerify, (*config).copyFlags)},
+			{Name: "probe", Short: "ask both hosts for every address", Setup: setup(doProbe, (*config).probeFlags)},
+			{Name: "cutover", Short: "switch the old host over", Setup: setup(doCutover, (*config).cutoverFlags)},
 		},
 	}
 	return app.Run(ctx, args, stdin, stdout, stderr)
