@@ -196,6 +196,48 @@ func TestPlanPoppasswd(t *testing.T) {
 	}
 }
 
+// TestPlanSamples plans the move of both samples, from a live psa and with the
+// key, another host's key, and none.
+func TestPlanSamples(t *testing.T) {
+	for _, file := range []string{schemaOld, schemaNew} {
+		_, _, db := load(t, file)
+		src := read(t, db)
+		ids := DomainIDs{"example.com": 268, "xn--bcher-kva.example.org": 269}
+		plan, err := PlanAccounts(src, nil, &AccountOptions{IDs: ids, SourceKey: secretKey(t, testKey)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := find(t, plan, "sealed@example.com"); a.Action != AccountCreate || a.Password.Clear != "geheim & grün" {
+			t.Errorf("%s: %v, %v", file, a.Action, a.Problems)
+		}
+		if a := find(t, plan, "nopw@example.com"); a.Action != AccountRefused {
+			t.Errorf("%s: %v", file, a.Action)
+		}
+		if _, err := PlanAccounts(src, nil, &AccountOptions{IDs: ids, SourceKey: secretKey(t, []byte("another host key"))}); !errors.Is(err, ErrKey) {
+			t.Errorf("%s: another host's key: %v", file, err)
+		}
+		plan, err = PlanAccounts(src, nil, &AccountOptions{IDs: ids})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := find(t, plan, "sealed@example.com"); a.Action != AccountRefused || !slices.Equal(codes(a.Problems), []string{"plesk.no-key"}) {
+			t.Errorf("%s: without a key: %v, %v", file, a.Action, a.Problems)
+		}
+		// Commands of all that can be made: what is left out has a word about it.
+		for _, d := range plan.Domains {
+			for _, a := range d.Accounts {
+				for _, tool := range []Tool{ToolForwarding, ToolRedirect} {
+					got, probs := Commands(d.Domain, a.Mailname, a.Password, &CommandOptions{Tool: tool})
+					short := slices.Contains(codes(probs), "plesk.password-refused")
+					if (a.Action == AccountCreate && !short) != (len(got) > 0) || len(got) == 0 && len(probs) == 0 {
+						t.Errorf("%s: %s: %v, %d commands, %v", file, a.Mailname.Name, a.Action, len(got), probs)
+					}
+				}
+			}
+		}
+	}
+}
+
 // target loads a schema, empties it of mail, and gives its domains other ids.
 func target(t *testing.T, file string) *sql.DB {
 	t.Helper()
@@ -236,7 +278,7 @@ func TestWriteAccounts(t *testing.T) {
 }
 
 func writeAccounts(t *testing.T, src *Server, db *sql.DB, key *SecretKey) {
-	plan, err := PlanAccounts(src, read(t, db), &AccountOptions{TargetKey: key})
+	plan, err := PlanAccounts(src, read(t, db), &AccountOptions{SourceKey: secretKey(t, testKey), TargetKey: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +304,7 @@ func writeAccounts(t *testing.T, src *Server, db *sql.DB, key *SecretKey) {
 		t.Error(d)
 	}
 	now := read(t, db)
-	again, err := PlanAccounts(src, now, &AccountOptions{TargetKey: key})
+	again, err := PlanAccounts(src, now, &AccountOptions{SourceKey: secretKey(t, testKey), TargetKey: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +317,7 @@ func writeAccounts(t *testing.T, src *Server, db *sql.DB, key *SecretKey) {
 	}
 	// Passwords are sealed with the target's key, unless they would not come
 	// back: anna's has a newline.
-	for name, kind := range map[string]string{"anna": "plain", "away": "sym", "bert": "crypt"} {
+	for name, kind := range map[string]string{"anna": "plain", "away": "sym", "sealed": "sym", "bert": "crypt"} {
 		if m := now.Domain("example.com").Mailname(name); m.Password.Type != kind {
 			t.Errorf("%s: the type is %q", name, m.Password.Type)
 		}

@@ -74,7 +74,8 @@ func readDump(ctx context.Context, r io.Reader, name, database string, want func
 	if err == nil {
 		return d.tables, nil
 	}
-	if errors.Is(err, errOpen) || errors.Is(err, io.ErrUnexpectedEOF) {
+	// A word that is cut in the middle is no other word: NUL for NULL.
+	if errors.Is(err, errOpen) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrDump) && d.l.atEnd() {
 		err = fmt.Errorf("%w: %w", ErrTruncated, err)
 	}
 	return nil, qmailkit.Incomplete(&DumpError{name, d.t.line, d.t.offset, err})

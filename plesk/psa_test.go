@@ -105,7 +105,7 @@ func cutDump(t *testing.T, whole string) {
 		t.Fatal("the dump has no last line")
 	}
 	begin := strings.Index(whole, "dump")
-	for n := begin + 10; n < end; n += 97 {
+	for n := begin + 10; n < end; n += 23 {
 		_, err := ReadDump(t.Context(), strings.NewReader(whole[:n]), nil)
 		if !errors.Is(err, ErrTruncated) || !errors.Is(err, qmailkit.ErrIncomplete) {
 			t.Fatalf("cut at %d of %d: %v", n, len(whole), err)

@@ -15,6 +15,7 @@ import (
 // CheckTree compares the tree of mailboxes with psa and tells what does not work
 // or will not be carried:
 //
+//	plesk.unreadable        something that cannot be read, and why
 //	plesk.tree-entry        something that is no directory of a domain
 //	plesk.orphan-domain     a directory whose domain is not in psa
 //	plesk.no-domain-dir     a domain with mail names that has no directory
@@ -89,7 +90,15 @@ func (c *treeChecker) strangers(dir string) bool {
 	}
 	for _, name := range names {
 		fi, err := c.tree.Lstat(dir + "/" + name)
-		if err == nil && !fi.Mode.IsDir() && !c.add("tree-entry", qmailkit.Warning, dir+"/"+name, "", "%s among the directories of domains", kindOf(fi.Mode)) {
+		ok := true
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			ok = c.add("unreadable", qmailkit.Error, dir+"/"+name, "", "%w", err)
+		case !fi.Mode.IsDir():
+			ok = c.add("tree-entry", qmailkit.Warning, dir+"/"+name, "", "%s among the directories of domains", kindOf(fi.Mode))
+		}
+		if !ok {
 			return false
 		}
 	}
