@@ -57,8 +57,8 @@
 //	    notice                                                control.out-of-order
 //	a new domain gets a second line in rcpthosts and      imitated for a domain that
 //	    virtualdomains if it has one                          was not in users/assign
-//	domain names such as "...", ".a.", "a..b", alias      imitated (5.4)
-//	    names such as "x", "-dash"
+//	domain names such as "...", ".a.", "a..b" (5.4),      imitated
+//	    alias names such as "x", "-dash"
 //	.dir-control counts accounts that failed              not done: they are checked first
 //	.dir-control and users/cdb without a lock             done under a lock
 //	predictable salts                                     random salts

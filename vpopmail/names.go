@@ -142,14 +142,10 @@ func (p *Profile) Domain(name string) (string, error) {
 	return "", &Error{Domain: name, Field: "domain", Err: fmt.Errorf("%w: %s", ErrBadDomain, why)}
 }
 
-// AliasDomain checks the name of an alias domain as vaddaliasdomain does, which
-// asks for less than vadddomain, and returns it in lower case.
-func (p *Profile) AliasDomain(name string) (string, error) {
-	if p.Release == Release56 {
-		return p.Domain(name)
-	}
-	return p.domainBytes(name)
-}
+// AliasDomain checks the name of an alias domain as vaddaliasdomain does, in
+// 5.6 as in 5.4, which asks for less than vadddomain, and returns it in lower
+// case.
+func (p *Profile) AliasDomain(name string) (string, error) { return p.domainBytes(name) }
 
 // SplitAddress takes USER@DOMAIN apart at the first '@' and lowers it, as
 // vpopmail's parse_email does. An address without a domain is refused; neither

@@ -200,6 +200,15 @@ func TestDomain56(t *testing.T) {
 			t.Errorf("%q: %v, want %v", name, err, want)
 		}
 	}
+	// What vaddaliasdomain of 5.6.13 answered.
+	for name, want := range map[string]error{
+		"a.b": nil, "x": nil, "-dash.example.org": nil, "a..b": nil, "...": nil, "1.2.3.4": nil, "localhost": nil, "example.org.": nil,
+		"a_b.example.com": ErrBadDomain,
+	} {
+		if _, err := p.AliasDomain(name); !errors.Is(err, want) {
+			t.Errorf("alias %q: %v, want %v", name, err, want)
+		}
+	}
 	if _, err := p.User(strings.Repeat("u", 64)); err != nil {
 		t.Error(err)
 	}
