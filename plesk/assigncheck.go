@@ -19,7 +19,9 @@ import (
 // are those of the host whose file it is; nil leaves out what needs them.
 //
 //	plesk.assign-prefix   mail for unknown names of a domain goes to another
-//	                      whose number begins its own: "+100:" is for 1001-x too
+//	                      whose number begins its own: "+100:" is for 1001-x
+//	                      too, for which .qmail1-x and .qmail1-default are
+//	                      looked for there, so that it is not even refused
 //	plesk.assign-domain   the number is not that of the domain whose directory
 //	                      the line names: perhaps it comes from another host
 //	plesk.assign-default  mail for unknown names of a domain leaves Plesk: it
@@ -100,7 +102,7 @@ func (c *assignChecker) numbers() {
 		for n := len(number) - 1; n > 0 && !taken; n-- { // the longest one wins
 			by, ok := c.wild[number[:n]]
 			if taken = ok && !by.Dash; taken {
-				c.problem(by, "assign-prefix", qmailkit.Error, "add a line for +"+number, "%q also takes mail for unknown names of number %d, which has no such line of its own", "+"+by.Entry.Local, id)
+				c.problem(by, "assign-prefix", qmailkit.Error, "add a line for +"+number, "%q also takes mail for unknown names of number %d, which has no such line of its own; %s does not count for it, so that it gets lost", "+"+by.Entry.Local, id, DefaultName)
 			}
 		}
 		if l, ok := c.first[id]; ok && !taken {
