@@ -176,8 +176,12 @@ type aliasPart struct {
 type AliasOptions struct {
 	Path     string // of the file, for problems
 	MaxBytes int64  // in the file; 0 is 256 MiB
-	MaxEntry int    // bytes of one entry; 0 is 1 MiB
+	MaxEntry int    // bytes of one entry, its lines joined; 0 is what Sendmail takes, 8191
 }
+
+// maxAlias is the longest alias that Sendmail 8.17 takes, with its newline
+// (BUFSIZ less the NUL, measured).
+const maxAlias = 8191
 
 // ReadAliases reads an alias file, as alias.c:readaliases does: lines that begin
 // with "#" and empty ones are nothing, one that begins with a blank goes on
@@ -194,7 +198,7 @@ func ReadAliases(ctx context.Context, r io.Reader, opts *AliasOptions) (*Aliases
 		p.opts = *opts
 	}
 	setDefault(&p.opts.MaxBytes, 256<<20)
-	setDefault(&p.opts.MaxEntry, 1<<20)
+	setDefault(&p.opts.MaxEntry, maxAlias)
 	offset, n := int64(0), 0
 	for raw, err := range rawLines(ctx, bounded(r, p.opts.MaxBytes)) {
 		if err != nil {
@@ -226,13 +230,13 @@ func (p *aliasReader) problem(at place, sev qmailkit.Severity, code, format stri
 }
 
 func (p *aliasReader) line(raw string, at place) {
-	goesOn := raw[0] == ' ' || raw[0] == '\t' || p.slash && len(p.held) > 0
-	wasSlash := p.slash
-	p.slash = strings.HasSuffix(raw, "\\\n") && (len(p.held) > 0 && goesOn || raw[0] != '#')
+	slash := strings.HasSuffix(raw, "\\\n")
+	goesOn := raw[0] == ' ' || raw[0] == '\t'
 	switch {
-	case goesOn && len(p.held) > 0:
+	case len(p.held) > 0 && (goesOn || p.slash):
 		p.held, p.size = append(p.held, raw), p.size+len(raw)
-		return
+	case p.slash: // goes on with a comment
+		p.file.parts = append(p.file.parts, aliasPart{raw: raw})
 	case goesOn:
 		p.flush()
 		p.file.parts = append(p.file.parts, aliasPart{raw: raw})
@@ -240,17 +244,16 @@ func (p *aliasReader) line(raw string, at place) {
 			p.problem(at, qmailkit.Error, "alias-stray-continuation", "a line begins with a blank, but goes on with no alias")
 		}
 		p.lost = true
-		p.slash = wasSlash && p.slash
-		return
+	default:
+		p.flush()
+		p.lost = false
+		if raw[0] == '#' || raw == "\n" {
+			p.file.parts = append(p.file.parts, aliasPart{raw: raw})
+		} else {
+			p.held, p.size, p.at = append(p.held[:0], raw), len(raw), at
+		}
 	}
-	p.flush()
-	p.lost = false
-	if raw[0] == '#' || raw == "\n" {
-		p.file.parts = append(p.file.parts, aliasPart{raw: raw})
-		p.slash = false
-		return
-	}
-	p.held, p.size, p.at = append(p.held[:0], raw), len(raw), at
+	p.slash = slash
 }
 
 // flush makes an entry of the lines that were gathered.
@@ -270,34 +273,46 @@ func (p *aliasReader) flush() {
 		p.file.names[name] = len(p.file.parts)
 	}
 	p.file.parts = append(p.file.parts, part)
-	p.held, p.size, p.slash = p.held[:0], 0, false
+	p.held, p.size = p.held[:0], 0
 }
 
 // entry takes the lines of an entry apart; nil is one that is refused.
 func (p *aliasReader) entry(lines []string, raw string) *Alias {
-	if p.size > p.opts.MaxEntry {
+	if size := p.size - len(lines) + 1; size > p.opts.MaxEntry {
 		p.lost = true
-		p.problem(p.at, qmailkit.Error, "alias-long-line", "%w: an alias of %d bytes, of which %d are allowed", ErrLongLine, p.size, p.opts.MaxEntry)
+		p.problem(p.at, qmailkit.Error, "alias-long-line", "%w: an alias of %d bytes, of which Sendmail takes %d", ErrLongLine, size, p.opts.MaxEntry)
 		return nil
 	}
 	var b strings.Builder
 	for _, l := range lines {
-		l = strings.TrimSuffix(l, "\n")
-		b.WriteString(strings.TrimSuffix(l, `\`))
+		whole, ended := strings.CutSuffix(l, "\n")
+		if ended {
+			whole = strings.TrimSuffix(whole, `\`)
+		}
+		b.WriteString(whole)
 	}
 	text, _, _ := strings.Cut(b.String(), "\x00")
-	colon := aliasColon(text)
+	colon := strings.IndexByte(text, ':')
 	if colon < 0 {
 		p.problem(p.at, qmailkit.Error, "alias-no-colon", "no colon behind the name in %.80q", text)
 		return nil
 	}
-	toks, _, err := targetScanner.scan(text[:colon], 0)
+	toks, used, err := targetScanner.scan(text, ':')
 	if err != nil || len(toks) == 0 {
 		p.problem(p.at, qmailkit.Error, "alias-name", "%.80q is no name of an alias", text[:colon])
 		return nil
 	}
+	lhs := strings.TrimSuffix(text[:used], ":")
+	if used > colon+1 {
+		p.problem(p.at, qmailkit.Warning, "alias-name", "the right side of %.80q begins behind the first colon, in the quotes", lhs)
+	}
+	value := strings.TrimLeft(text[colon+1:], " \t\v\f\r")
+	if value == "" {
+		p.problem(p.at, qmailkit.Error, "alias-empty", "alias %.80q has no value; Sendmail leaves it out", lhs)
+		return nil
+	}
 	a := &Alias{
-		Name: targetScanner.join(toks, '.'), Text: trimBlanks(text[colon+1:]), Raw: raw, lhs: text[:colon],
+		Name: targetScanner.join(toks, '.'), Text: value, Raw: raw, lhs: lhs,
 		Path: p.at.path, Line: p.at.line, Lines: len(lines), Offset: p.at.offset,
 	}
 	if len(toks) == 1 && toks[0][0] == '"' {
@@ -307,27 +322,7 @@ func (p *aliasReader) entry(lines []string, raw string) *Alias {
 	for i := range a.Targets {
 		a.Targets[i].Path, a.Targets[i].Line = a.Path, a.Line
 	}
-	if len(a.Targets) == 0 {
-		p.problem(p.at, qmailkit.Warning, "alias-empty", "alias %.80q has no address", a.Name)
-	}
 	return a
-}
-
-// aliasColon is the place of the colon behind the name, or -1: the first one
-// that is not in quotes.
-func aliasColon(text string) int {
-	quoted := false
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '"':
-			quoted = !quoted
-		case ':':
-			if !quoted {
-				return i
-			}
-		}
-	}
-	return -1
 }
 
 // WriteTo writes the file as it was read.

@@ -24,8 +24,9 @@ const maxTokens = 1000
 // longer is refused by Sendmail too).
 const maxAddress = 255
 
-// alwaysOperators are operators whatever OperatorChars says (DELIMCHARS).
-const alwaysOperators = "()<>,;\r\n"
+// alwaysOperators are operators whatever OperatorChars says (DELIMCHARS, of
+// which CR and LF never get here).
+const alwaysOperators = "()<>,;"
 
 // A scanner takes addresses apart into tokens, as parseaddr.c:prescan does.
 type scanner struct{ operators string }
@@ -36,14 +37,14 @@ func (s scanner) operator(c byte) bool {
 
 func isBlank(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
-// syntaxErrors are the words of prescan.
+// What prescan complains about.
 var (
-	errQuote    = errors.New("Unbalanced '\"'") //nolint:staticcheck // Sendmail's words
-	errComment  = errors.New("Unbalanced '('")
-	errComment2 = errors.New("Unbalanced ')'")
-	errAngle    = errors.New("Unbalanced '<'")
-	errAngle2   = errors.New("Unbalanced '>'")
-	errTokens   = errors.New("Address too long")
+	errQuote    = errors.New("unbalanced '\"'")
+	errComment  = errors.New("unbalanced '('")
+	errComment2 = errors.New("unbalanced ')'")
+	errAngle    = errors.New("unbalanced '<'")
+	errAngle2   = errors.New("unbalanced '>'")
+	errTokens   = errors.New("address too long")
 )
 
 // scan gives the tokens of the first address in text, which delim ends (0 for
@@ -127,7 +128,7 @@ func (s scanner) scan(text string, delim byte) (toks []string, used int, err err
 			flush()
 			b.WriteByte(c)
 			state = quote
-		case isBlank(c) && c != '\r' && c != '\n':
+		case isBlank(c):
 			flush()
 			state = space
 		case s.operator(c):

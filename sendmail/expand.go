@@ -344,8 +344,8 @@ func (x *Expander) lookup(name, key string, args []string) (string, bool) {
 		}
 		return "", false
 	case "user":
-		a := x.users[key]
-		return key, a != nil
+		a, _ := x.findUser(unquote(key))
+		return key + spec.suffix, a != nil
 	}
 	t := x.tables[spec.name]
 	if t == nil {

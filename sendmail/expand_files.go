@@ -11,19 +11,19 @@ import (
 	"github.com/qmailkit/qmailkit"
 )
 
-// Why Sendmail does not read a .forward or a list. The words are its own
-// (sendmail/errstring.c), so that its log can be searched for them.
+// Why Sendmail does not read a .forward or a list. The words are those of
+// its log.
 var (
-	errWritableDir   = errors.New("World writable directory")
-	errGroupDir      = errors.New("Group writable directory")
-	errWritableFile  = errors.New("World writable file")
-	errGroupFile     = errors.New("Group writable file")
-	errSymlink       = errors.New("Symbolic links not allowed")
-	errHardLink      = errors.New("Hard links not allowed")
-	errRegular       = errors.New("Regular files only")
-	errNotPermitted  = errors.New("Permission denied")
-	errNoSuchFile    = errors.New("No such file or directory")
-	errTooManyLevels = errors.New("Too many levels of symbolic links")
+	errWritableDir   = errors.New("world writable directory")
+	errGroupDir      = errors.New("group writable directory")
+	errWritableFile  = errors.New("world writable file")
+	errGroupFile     = errors.New("group writable file")
+	errSymlink       = errors.New("symbolic links not allowed")
+	errHardLink      = errors.New("hard links not allowed")
+	errRegular       = errors.New("regular files only")
+	errNotPermitted  = errors.New("permission denied")
+	errNoSuchFile    = errors.New("no such file or directory")
+	errTooManyLevels = errors.New("too many levels of symbolic links")
 )
 
 // blamed says whether DontBlameSendmail lets something pass.
@@ -107,7 +107,16 @@ func reason(err error) string {
 	if missing(err) {
 		err = errNoSuchFile
 	}
-	return err.Error()
+	return sentence(err)
+}
+
+// sentence is an error with a capital letter, as Sendmail's words have one.
+func sentence(err error) string {
+	text := err.Error()
+	if text != "" && text[0] >= 'a' && text[0] <= 'z' {
+		text = string(text[0]-'a'+'A') + text[1:]
+	}
+	return text
 }
 
 // include reads a .forward or a list (recipient.c:include). An error says that
@@ -141,7 +150,7 @@ func (e *expansion) include(name string, forwarding bool, a *recipient, level in
 	if !forwarding {
 		x.listOwner(a, control, fi)
 	}
-	f, err := x.host.tree.Open(at)
+	f, err := x.host.openOwned(at, fi.UID)
 	if err != nil {
 		return err
 	}
@@ -232,7 +241,6 @@ func (x *Expander) defaultUser() (uid, gid int) {
 type fileCheck struct {
 	e        *expansion
 	uid, gid int
-	links    int
 }
 
 // may says whether the user has a permission: 4 to read, 1 to search. Root has
@@ -317,11 +325,10 @@ func (c *fileCheck) file(name string, own, links bool, words blame) (string, qma
 		return "", fi, err
 	}
 	if fi.Mode.Type() == fs.ModeSymlink {
-		if !links || own {
+		if !links {
 			return "", fi, errSymlink
 		}
-		// What a link of the administrator leads to.
-		if at, fi, err = x.host.lookup(at); err != nil {
+		if at, fi, err = c.follow(at, parent, own); err != nil {
 			return "", fi, err
 		}
 	}
@@ -330,14 +337,38 @@ func (c *fileCheck) file(name string, own, links bool, words blame) (string, qma
 		return "", fi, errRegular
 	case fi.Nlink > 1 && !links:
 		return "", fi, errHardLink
-	case fi.Mode.Perm()&0o002 != 0 && !x.blamed(words.worldFile):
-		return "", fi, errWritableFile
 	case fi.Mode.Perm()&0o020 != 0 && !x.blamed(words.groupFile):
 		return "", fi, errGroupFile
+	case fi.Mode.Perm()&0o002 != 0 && !x.blamed(words.worldFile):
+		return "", fi, errWritableFile
 	case own && fi.UID != c.uid && fi.UID != 0:
 		return "", fi, errNotPermitted
 	case !c.may(fi, 4):
 		return "", fi, errNotPermitted
 	}
 	return at, fi, nil
+}
+
+// follow gives what a symbolic link leads to, in a directory that nobody but
+// its owner can write. One that the administrator made leads anywhere. A user's
+// own leads to a file of that user in the same directory and nowhere else:
+// Sendmail would read as that user what it led to, and we would read it as root.
+func (c *fileCheck) follow(at, dir string, own bool) (string, qmailkit.FileInfo, error) {
+	tree := c.e.x.host.tree
+	if !own {
+		return c.e.x.host.lookup(at)
+	}
+	to, err := tree.Readlink(at)
+	if err != nil {
+		return "", qmailkit.FileInfo{}, err
+	}
+	to = strings.TrimPrefix(to, "/"+dir+"/")
+	if !plainName(to) {
+		return "", qmailkit.FileInfo{}, fmt.Errorf("%w: %.200q", errSymlink, to)
+	}
+	fi, err := tree.Lstat(join(dir, to))
+	if err == nil && fi.UID != c.uid {
+		err = fmt.Errorf("%w: %w", errSymlink, ErrForeign)
+	}
+	return join(dir, to), fi, err
 }

@@ -83,6 +83,7 @@ type expansion struct {
 	x        *Expander
 	ctx      context.Context
 	queue    []*recipient
+	errors   []*recipient // what could not be parsed
 	problems []qmailkit.Problem
 	levels   int // MaxAliasRecursion
 	reads    int
@@ -125,14 +126,14 @@ func (x *Expander) Expand(ctx context.Context, address string) (*Expansion, erro
 	}
 	if err != nil {
 		bad := &recipient{address: address}
-		bad.fail(553, "5.1.3", "%s", err)
-		e.queue = append(e.queue, bad)
+		bad.fail(553, "5.1.3", "%s", sentence(err))
+		e.errors = append(e.errors, bad)
 	}
 	if e.err != nil {
 		return nil, e.err
 	}
 	out := &Expansion{Address: address, Problems: e.problems}
-	for _, r := range e.queue {
+	for _, r := range slices.Concat(e.errors, e.queue) {
 		if !r.state.dead() {
 			out.Deliveries = append(out.Deliveries, e.delivery(r))
 		}
@@ -319,8 +320,8 @@ func (e *expansion) list(text string, from *recipient, level int, step func() *S
 		text = text[used:]
 		if err != nil {
 			bad := &recipient{address: trimBlanks(strings.TrimSuffix(raw, ",")), from: from, step: step()}
-			bad.fail(553, "5.1.3", "%s", err)
-			e.queue = append(e.queue, bad)
+			bad.fail(553, "5.1.3", "%s", sentence(err))
+			e.errors = append(e.errors, bad)
 		}
 		if r == nil {
 			continue

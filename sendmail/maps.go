@@ -40,8 +40,6 @@ type TableEntry struct {
 	Offset int64
 }
 
-func (e *TableEntry) place() place { return place{e.Path, e.Line, e.Offset} }
-
 // TableOptions says how makemap was called; nil and the zero value are its
 // defaults.
 type TableOptions struct {
