@@ -219,8 +219,8 @@ func controlLines(c *qmailcontrol.Config, file string) (l *qmailcontrol.Lines, f
 }
 
 // CheckVirtualDomains tells which lines of control/virtualdomains have a number
-// that is not that of the domain on the host whose file and ids they are:
-// plesk.virtual-id. Alias domains are those of server, which may be nil.
+// that is not that of the domain, or of the domain whose alias it is, on the host
+// whose file and psa they are: plesk.virtual-id.
 func CheckVirtualDomains(l *qmailcontrol.Lines, server *Server) iter.Seq[qmailkit.Problem] {
 	return func(yield func(qmailkit.Problem) bool) {
 		ids := DomainIDs{}
