@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,11 @@ func TestMain(m *testing.M) {
 		Main(func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return child(ctx, how, stdin, stdout, stderr)
 		})
+	}
+	if signal.Ignored(syscall.SIGHUP) {
+		// Under nohup(1) children would be deaf to it as well; one that is
+		// handled here is as usual for them.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	os.Exit(m.Run())
 }
