@@ -33,6 +33,7 @@ type config struct {
 
 	probe   probeConfig
 	cutover cutoverConfig
+	drain   drainConfig
 
 	reports report.Files
 	json    bool

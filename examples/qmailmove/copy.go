@@ -30,6 +30,7 @@ type pass struct {
 	// brought are the names of files that earlier passes have brought, by the
 	// keys of their directories.
 	brought map[string][]string
+	written int64 // files beside the messages that were written or taken away
 }
 
 func doCopy(ctx context.Context, c *config, env *cli.Env) error {

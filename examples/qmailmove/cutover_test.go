@@ -363,7 +363,7 @@ my ($plugin, $config, $ip) = @ARGV;
 package Conn; sub remote_ip { $ip } sub notes { 1 }
 package QP; sub connection { bless {}, "Conn" } sub config { open(my $f, "<", $config) or die; grep { /\S/ && !/^#/ } map { s/\s+$//r } <$f> }
 package W; use Qpsmtpd::Constants; sub qp { bless {}, "QP" } sub log { 1 } sub adjust_karma { 1 }
-open(my $f, "<", $plugin) or die; local $/; my $text = <$f>;
+my $text = do { open(my $f, "<", $plugin) or die; local $/; <$f> };
 eval "package W; no warnings; $text\n1" or die $@;
 my $r = W::check_host(bless {}, "W");
 print $r == OK() ? "OK" : $r == DECLINED() ? "DECLINED" : $r;

@@ -243,6 +243,11 @@ func (c *carrier) write(path, name string, fi qmailkit.FileInfo, mode fs.FileMod
 		c.lost("file.unreadable", path, plainErr(trouble), "run again")
 		return false, nil
 	}
+	if err == nil {
+		c.mu.Lock()
+		c.written++
+		c.mu.Unlock()
+	}
 	return err == nil, err
 }
 
@@ -313,6 +318,9 @@ func (c *carrier) gone() error {
 			if err := errors.Join(c.dir.Remove(name), c.dir.Sync()); err != nil {
 				return err
 			}
+			c.mu.Lock()
+			c.written++
+			c.mu.Unlock()
 		}
 		if err := c.t.remember(state.Record{Key: c.key + name}); err != nil {
 			return err

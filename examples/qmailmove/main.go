@@ -52,6 +52,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			{Name: "verify", Short: "compare source and target", Setup: setup(doVerify, (*config).copyFlags)},
 			{Name: "probe", Short: "ask both hosts for every address", Setup: setup(doProbe, (*config).probeFlags)},
 			{Name: "cutover", Short: "switch the old host over", Setup: setup(doCutover, (*config).cutoverFlags)},
+			{Name: "drain", Short: "copy until nothing new comes", Setup: setup(doDrain, (*config).drainFlags)},
 		},
 	}
 	return app.Run(ctx, args, stdin, stdout, stderr)

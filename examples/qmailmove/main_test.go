@@ -135,7 +135,9 @@ func (s *site) listing(dir string) map[string]string {
 				return err
 			}
 			line += fmt.Sprintf(" %x", sha256.Sum256(text))
-			if d.Name() != "maildirsize" {
+			// The times of other files are nobody's concern.
+			switch dir := filepath.Base(filepath.Dir(p)); {
+			case dir == "new", dir == "cur", dir == "control", dir == "@attachments", strings.HasPrefix(d.Name(), ".qmail"):
 				line += fmt.Sprintf(" %d", fi.ModTime().Unix())
 			}
 		}

@@ -72,11 +72,11 @@ func (c *config) survey(ctx context.Context) (m *move, err error) {
 		return nil, err
 	}
 	m = &move{c: c, domain: strings.ToLower(c.domain)}
-	defer func() {
+	defer func(opened *move) {
 		if err != nil {
-			m.Close()
+			opened.Close()
 		}
-	}()
+	}(m)
 	if err = m.readPsa(ctx); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -129,8 +130,11 @@ func (t *target) dir(root *os.Root, path string) (*safefs.Dir, error) {
 	}
 	for part := range strings.SplitSeq(path, "/") {
 		sub, made, err := d.Mkdir(part, 0o700, t.owner)
-		if err == nil && made {
+		switch {
+		case err == nil && made:
 			err = d.Sync()
+		case err == nil:
+			err = t.adopt(sub)
 		}
 		d.Close()
 		if err != nil {
@@ -142,6 +146,19 @@ func (t *target) dir(root *os.Root, path string) (*safefs.Dir, error) {
 		d = sub
 	}
 	return d, nil
+}
+
+// adopt gives a directory its owner where a run was killed between its making
+// and that: it is empty then, and still whoever's who ran the program.
+func (t *target) adopt(d *safefs.Dir) error {
+	fi, err := d.Lstat(".")
+	if err != nil || t.owner == safefs.Keep || fi.UID != os.Geteuid() || fi.UID == t.owner.UID {
+		return err
+	}
+	for _, err := range d.Entries(context.Background()) {
+		return err // not empty: somebody else's
+	}
+	return d.Own(0o700, t.owner)
 }
 
 // missing says whether an error is that of a file that is not there.

@@ -1,0 +1,160 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// kills is how often the program is killed.
+func kills(t *testing.T) int {
+	switch {
+	case os.Getenv("QMAILKIT_LONG") == "1":
+		return 50
+	case testing.Short():
+		return 1
+	}
+	return 5
+}
+
+// seeded is a source of chance that can be repeated with QMAILKIT_SEED.
+func seeded(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("QMAILKIT_SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("QMAILKIT_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 1))
+}
+
+// bigSite has some thousand messages in one more mailbox, and many mailboxes
+// that psa does not have: it is moved by the directories alone.
+func bigSite(t *testing.T) *site {
+	t.Helper()
+	s := newSite(t)
+	for i := range 16 {
+		a := sampleAccount{name: fmt.Sprintf("user%02d", i), mailbox: true, quota: int64(i) << 20, messages: 40 + 10*i, forwards: []string{fmt.Sprintf("f%d@example.org", i)}}
+		s.account(&a)
+	}
+	s.give("old/var/qmail/mailnames")
+	s.check(s.err)
+	return s
+}
+
+// directly leaves psa out.
+var directly = []string{"-source-dump", ""}
+
+// renew empties the new host.
+func (s *site) renew() {
+	s.t.Helper()
+	s.check(os.RemoveAll(s.path("new/var/qmail/mailnames")))
+	s.check(os.RemoveAll(s.path("state")))
+	s.check(os.Mkdir(s.path("new/var/qmail/mailnames"), 0o755))
+	s.give("new/var/qmail/mailnames")
+	s.check(s.err)
+}
+
+// Killed at any moment and run again, copy and drain have made what one clean
+// run makes.
+func TestKill(t *testing.T) {
+	s := bigSite(t)
+	rng := seeded(t)
+	for _, command := range [][]string{{"copy"}, {"drain", "-wait", "0"}} {
+		args := append(append([]string{}, command[1:]...), directly...)
+		s.renew()
+		started := time.Now()
+		s.finish(0, command[0], args...)
+		took := time.Since(started)
+		clean := s.listing("new/var/qmail/mailnames/example.com")
+		s.diff(s.mailFiles("old"), s.mailFiles("new"))
+		cut := 0
+		for range kills(t) {
+			s.renew()
+			cmd := s.program(command[0], args...)
+			s.check(cmd.Start())
+			after := time.Duration(rng.Int64N(int64(took)))
+			time.Sleep(after)
+			s.check(cmd.Process.Kill())
+			if cmd.Wait() != nil {
+				cut++
+			}
+			// Its owner deletes one that has come already.
+			gone := ""
+			if list, _ := filepath.Glob(s.new("user*/Maildir/cur/*")); len(list) > 0 {
+				gone = list[rng.IntN(len(list))]
+				s.check(os.Remove(gone))
+			}
+			s.finish(0, command[0], args...)
+			t.Logf("%s killed after %v of %v; %q deleted", command[0], after, took, filepath.Base(gone))
+			got, want := s.listing("new/var/qmail/mailnames/example.com"), map[string]string{}
+			for name, line := range clean {
+				want[name] = line
+			}
+			if gone != "" {
+				rel, err := filepath.Rel(s.new(), gone)
+				s.check(err)
+				delete(want, rel)
+				// What the mailbox holds is another sum now.
+				for _, m := range []map[string]string{want, got} {
+					delete(m, strings.SplitN(rel, "/", 2)[0]+"/Maildir/maildirsize")
+				}
+			}
+			s.diff(want, got)
+			s.finish(0, "verify", directly...)
+			if t.Failed() {
+				return
+			}
+		}
+		if cut == 0 {
+			t.Error("no run was cut off")
+		}
+	}
+}
+
+// copying waits until a run has brought the first messages.
+func (s *site) copying() {
+	s.t.Helper()
+	for range 20_000 {
+		list, err := filepath.Glob(s.new("*/Maildir/cur/*"))
+		s.check(err)
+		if len(list) > 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	s.t.Fatal("nothing is copied")
+}
+
+// Two runs at once: the second gives way. A signal stops the first cleanly.
+func TestTwoAtOnce(t *testing.T) {
+	s := bigSite(t)
+	first := s.program("copy", append([]string{"-sync", "each"}, directly...)...)
+	s.check(first.Start())
+	s.copying()
+	for _, command := range []string{"copy", "drain"} {
+		if _, words := s.move(1, command); !strings.Contains(words, "another run is at work") {
+			t.Errorf("%s", words)
+		}
+	}
+	s.check(first.Process.Signal(syscall.SIGTERM))
+	first.Wait()
+	words := first.Stderr.(*bytes.Buffer).String()
+	if code := first.ProcessState.ExitCode(); code != 1 || !strings.Contains(words, "interrupted by a signal: terminated") {
+		t.Errorf("exit code %d: %s", code, words)
+	}
+	s.finish(0, "copy", directly...)
+	s.diff(s.mailFiles("old"), s.mailFiles("new"))
+}
