@@ -31,7 +31,8 @@ type Backend interface {
 // Records are the records of one domain under its lock. Nothing of what Put,
 // Remove and SetCounter do is seen by anybody before Commit.
 type Records interface {
-	// Get returns a record as it will be.
+	// Get returns a record as it will be. A look-up that failed is no record;
+	// Records for which that can happen are LookupErrors too.
 	Get(name string) (User, bool)
 	// Put adds a record, or replaces that of the same name in its place.
 	Put(u User) error
@@ -47,6 +48,21 @@ type Records interface {
 	Commit(ctx context.Context, steps CommitSteps) error
 	// Close lets go of the lock. What was not committed is forgotten.
 	Close() error
+}
+
+// LookupErrors is what Records are that do not have everything in memory. Err
+// says that a look-up failed: then nothing is known of who is there, and Put
+// and Commit fail.
+type LookupErrors interface {
+	Err() error
+}
+
+// lookupError is the error of Records' look-ups so far.
+func lookupError(rec Records) error {
+	if r, ok := rec.(LookupErrors); ok {
+		return r.Err()
+	}
+	return nil
 }
 
 // CommitSteps are what the Store does while a Backend commits: Made lists the

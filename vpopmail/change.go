@@ -119,6 +119,9 @@ func (s *Store) userNames(ctx context.Context, d *Domain) (names []string, odd [
 // one changes a record in memory.
 func (c *change) one(rec Records, name string) (u User, rehashed bool, err error) {
 	old, ok := rec.Get(name)
+	if err := lookupError(rec); err != nil {
+		return u, false, err
+	}
 	if !ok {
 		return u, false, &Error{Domain: c.d.Real, User: name, Err: ErrNoUser}
 	}

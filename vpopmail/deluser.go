@@ -39,6 +39,9 @@ func (s *Store) DeleteUser(ctx context.Context, addr string) (*DeleteResult, err
 	}
 	defer rec.Close()
 	u, ok := rec.Get(name)
+	if err := lookupError(rec); err != nil {
+		return nil, err
+	}
 	if !ok {
 		return nil, &Error{Domain: d.Real, User: name, Err: ErrNoUser}
 	}

@@ -3,6 +3,8 @@
 package vpopmail
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"testing"
 
@@ -40,5 +42,44 @@ func TestSQLChangeBesideColon(t *testing.T) {
 	}
 	if _, err := s.ModifyUser(ctx, addr, Modify{Gecos: "an: other"}); !errors.Is(err, ErrBadByte) {
 		t.Errorf("another colon: %v, want ErrBadByte", err)
+	}
+}
+
+// cutSQL loses the connection as soon as the records are locked.
+type cutSQL struct{ *SQL }
+
+func (b cutSQL) Edit(ctx context.Context, d *Domain) (Records, error) {
+	rec, err := b.SQL.Edit(ctx, d)
+	if err == nil {
+		err = rec.(*sqlRecords).conn.Close()
+	}
+	return rec, err
+}
+
+// TestSQLLookupFails loses the connection between the lock and the look-up:
+// that nobody is found then must not be taken for an answer.
+func TestSQLLookupFails(t *testing.T) {
+	h, db := sqlHost(t, allTables54())
+	withDomain(t, h)
+	ctx := t.Context()
+	s := h.open()
+	u, err := s.AddUser(ctx, "example.com", NewUser{Name: "alice", Hash: "*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := rowsOf(t, db)
+	s.backend = cutSQL{s.backend.(*SQL)}
+	for what, f := range map[string]func() error{
+		"DeleteUser":  func() error { _, err := s.DeleteUser(ctx, "alice@example.com"); return err },
+		"ModifyUser":  func() error { _, err := s.ModifyUser(ctx, "alice@example.com", Modify{SetFlags: NoPOP}); return err },
+		"RemoveUsers": func() error { _, err := s.RemoveUsers(ctx, "example.com", []User{u}); return err },
+		"AddUser":     func() error { _, err := s.AddUser(ctx, "example.com", NewUser{Name: "alice", Hash: "*"}); return err },
+	} {
+		if err := f(); !errors.Is(err, sql.ErrConnDone) {
+			t.Errorf("%s: %v, want the database's error", what, err)
+		}
+	}
+	for _, line := range diffRows(rowsOf(t, db), before) {
+		t.Error(line)
 	}
 }

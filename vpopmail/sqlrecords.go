@@ -154,6 +154,9 @@ func (r *sqlRecords) stored(name string) *User {
 	return nil
 }
 
+// Err is the error of the first look-up that failed.
+func (r *sqlRecords) Err() error { return r.err }
+
 // Get returns a row as it will be. A database that does not answer makes Put
 // and Commit fail.
 func (r *sqlRecords) Get(name string) (User, bool) {

@@ -33,6 +33,9 @@ func (s *Store) RemoveUsers(ctx context.Context, domain string, stored []User) (
 			removed = append(removed, u)
 		}
 	}
+	if err := lookupError(rec); err != nil {
+		return nil, err
+	}
 	if len(removed) == 0 {
 		return nil, nil
 	}
