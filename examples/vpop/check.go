@@ -92,9 +92,15 @@ func (c *loginCheck) run(ctx context.Context, j *job, _ []string) error {
 	if a.Challenge == "" && (c.apop || c.cram) {
 		return cli.Usagef("the challenge is missing: it is the third field")
 	}
-	v, err := j.store.Login(ctx, a, &vpopmail.LoginOptions{Record: c.record && !j.plan})
+	// A password where a challenge was to be answered is refused here, so it is
+	// not noted before that is known.
+	record, asked := c.record && !j.plan, c.apop || c.cram
+	v, err := j.store.Login(ctx, a, &vpopmail.LoginOptions{Record: record && !asked})
 	if (c.apop && v.Method != vpopmail.MethodAPOP || c.cram && v.Method != vpopmail.MethodCRAM) && v.Status == vpopmail.LoginOK {
 		v = vpopmail.Verdict{Status: vpopmail.LoginFailed, Name: v.Name, Service: v.Service, Reason: "not the answer to the challenge"}
+	}
+	if record && asked && err == nil && v.Status == vpopmail.LoginOK {
+		v, err = j.store.Login(ctx, a, &vpopmail.LoginOptions{Record: true})
 	}
 	r := verdictRow{
 		Address: jsonl.Bytes(v.Name), Status: int(v.Status), Service: v.Service.String(), Method: v.Method, Reason: jsonl.Bytes(v.Reason),
