@@ -45,10 +45,11 @@
 //	  -e -p                   see sendmail2vpopmail; adduser -batch
 //
 // verify, which looks for what is wrong with an installation, and commands, which
-// prints a script of vpopmail's own programs, have no counterpart. A flag stands alone (-p -w, not -pw) and before the arguments.
-// What vpopmail's programs print is printed byte for byte where it is their
-// result; defects by which mail is lost or somebody is let in are left out (see
-// package vpopmail).
+// prints a script of vpopmail's own programs, have no counterpart. A flag stands
+// alone (-p -w, not -pw) and before the arguments. What vpopmail's programs print
+// is printed byte for byte where it is their result; defects by which mail is lost
+// or somebody is let in are left out (see package vpopmail). What an installation
+// was configured for and no file tells is said with -configured.
 package main
 
 import (
