@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -98,6 +99,9 @@ func peerVerdicts(t *testing.T, host sampleTree, addresses []string) map[string]
 	return verdicts
 }
 
+// fileAndLine stands before what is said about an address in a list.
+var fileAndLine = regexp.MustCompile(`^/[^ :]*: line [0-9]+: `)
+
 // peerLines takes the address in front off the lines of sendmail -bv.
 func peerLines(lines []string) []string {
 	var out []string
@@ -105,7 +109,7 @@ func peerLines(lines []string) []string {
 		if i := strings.LastIndex(l, "... "); i >= 0 {
 			l = strings.TrimPrefix(l[i+4:], "deliverable: ")
 		}
-		out = append(out, l)
+		out = append(out, fileAndLine.ReplaceAllString(l, ""))
 	}
 	slices.Sort(out)
 	return out

@@ -63,7 +63,8 @@ func (r *recipient) fail(code int, status, format string, args ...any) {
 	r.state, r.code, r.status, r.text = stateBad, code, status, fmt.Sprintf(format, args...)
 }
 
-// control is the recipient whose user programs run as (getctladdr).
+// control is the user in whose name a program is named (getctladdr): one whose
+// .forward names it, or the owner of a list who has a valid shell (measured).
 func (r *recipient) control() *recipient {
 	for r != nil && !r.hasUID {
 		r = r.from
@@ -298,9 +299,9 @@ func same(a, b *recipient) bool {
 	if a.mailer != b.mailer || a.user != b.user || a.host != b.host {
 		return false
 	}
-	if a.mailer == progMailer || a.mailer == fileMailer {
+	if a.mailer == progMailer {
 		ca, cb := a.control(), b.control()
-		return ca == nil || cb == nil || ca.uid == cb.uid
+		return (ca == nil) == (cb == nil) && (ca == nil || ca.uid == cb.uid)
 	}
 	return true
 }
@@ -420,6 +421,9 @@ func (e *expansion) recipient(a *recipient, level int) {
 			}
 		case q.selfRef:
 			q.state = a.state
+		}
+		if a.mailer == progMailer && a.state == stateBad {
+			e.errors = append(e.errors, a) // refused before it was found to be a duplicate
 		}
 		e.done(a, level)
 		return
@@ -607,10 +611,11 @@ func (e *expansion) delivery(r *recipient) Delivery {
 			d.Account, d.Detail = e.x.users[r.user], r.host
 		}
 	}
-	if c := r.control(); c != nil && (d.Kind == DeliverProgram || d.Kind == DeliverFile) {
-		d.As = c.account
-	}
+	runs := d.Kind == DeliverProgram || d.Kind == DeliverFile
 	for p := r; p != nil; p = p.from {
+		if runs && d.As == nil && p != r {
+			d.As = p.account
+		}
 		if p.owner != "" && d.Sender == "" && p != r {
 			d.Sender = p.owner
 		}

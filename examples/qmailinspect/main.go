@@ -42,6 +42,7 @@ func kinds() []*cli.Command {
 		vpopmailKind(),
 		psaKind(),
 		queueKind(),
+		aliasesKind(),
 		passhashKind(),
 	}
 }
