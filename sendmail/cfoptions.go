@@ -16,6 +16,7 @@ type config struct {
 	path     string
 	macros   map[string]string
 	classes  map[string]map[string]bool // members in lower case
+	words    map[string][]ClassWord     // the same in their order
 	options  map[string]string          // by their long names
 	lines    map[string]int             // of the options
 	maps     map[string]*mapSpec
@@ -42,7 +43,7 @@ type mapSpec struct {
 
 func newConfig() *config {
 	return &config{
-		macros: map[string]string{}, classes: map[string]map[string]bool{}, options: map[string]string{},
+		macros: map[string]string{}, classes: map[string]map[string]bool{}, words: map[string][]ClassWord{}, options: map[string]string{},
 		lines: map[string]int{}, maps: map[string]*mapSpec{}, mailers: map[string]mailer{},
 		rulesets: map[string][]rule{}, numbers: map[string]string{}, spaceSub: '.',
 	}
@@ -62,18 +63,28 @@ func (c *config) macro(name string) string { return c.macros[name] }
 
 func (c *config) inClass(name, word string) bool { return c.classes[name][lower(word)] }
 
-func (c *config) addWord(class, word string) {
+// A ClassWord is a word of a class of sendmail.cf and where it stands.
+type ClassWord struct {
+	Word string // as it stands
+	Path string // empty for a name that the host has itself
+	Line int
+}
+
+func (c *config) addWord(class, word string, at place) {
 	if c.classes[class] == nil {
 		c.classes[class] = map[string]bool{}
 	}
 	if other, ok := strings.CutPrefix(word, "$="); ok {
 		other, _ = macroName(other)
-		for w := range c.classes[other] {
-			c.classes[class][w] = true
+		for _, w := range c.words[other] {
+			c.addWord(class, w.Word, place{path: w.Path, line: w.Line})
 		}
 		return
 	}
-	c.classes[class][lower(word)] = true
+	if folded := lower(word); !c.classes[class][folded] {
+		c.classes[class][folded] = true
+		c.words[class] = append(c.words[class], ClassWord{word, at.path, at.line})
+	}
 }
 
 // rulesetName gives the number of a named ruleset, so that both names work.
@@ -155,7 +166,7 @@ func (c *config) ownNames(full string) {
 	c.macros["j"], c.macros["k"], c.macros["w"], c.macros["m"] = full, full, short, domain
 	c.macros["opMode"], c.macros["n"] = "v", "MAILER-DAEMON"
 	for _, name := range []string{full, short, "localhost"} {
-		c.addWord("w", name)
+		c.addWord("w", name, place{})
 	}
 }
 
@@ -177,12 +188,12 @@ func (r *configReader) line(l line) error {
 		name, value := macroName(rest)
 		c.macros[name] = c.expandMacros(strings.TrimRight(value, " \t"))
 		if name == "j" || name == "w" {
-			c.addWord("w", c.macros[name])
+			c.addWord("w", c.macros[name], l.place)
 		}
 	case 'C':
 		name, value := macroName(rest)
 		for word := range strings.FieldsSeq(c.expandMacros(value)) {
-			c.addWord(name, word)
+			c.addWord(name, word, l.place)
 		}
 	case 'F':
 		name, value := macroName(rest)
@@ -316,7 +327,7 @@ func (r *configReader) classFile(class, value string, at place) error {
 			continue
 		}
 		if words := strings.Fields(l.text()); len(words) > 0 && words[0][0] != '#' {
-			r.conf.addWord(class, words[0])
+			r.conf.addWord(class, words[0], l.place)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -207,6 +208,11 @@ func (x *Expander) Macro(name string) string { return x.conf.macro(name) }
 // InClass says whether a word is in a class of sendmail.cf: "w" are the host's
 // own names, "R" the domains that it relays for, "VirtHost", "t" trusted users.
 func (x *Expander) InClass(class, word string) bool { return x.conf.inClass(class, word) }
+
+// Class returns the words of a class of sendmail.cf in their order, with the
+// file and line of each: the lines Cx, and the files that the lines Fx name,
+// such as relay-domains for "R" and trusted-users for "t".
+func (x *Expander) Class(class string) []ClassWord { return slices.Clone(x.conf.words[class]) }
 
 // textMaps are the classes of maps that makemap or newaliases build of a text.
 var textMaps = map[string]bool{"hash": true, "btree": true, "dbm": true, "text": true, "cdb": true, "implicit": true}
