@@ -15,7 +15,7 @@ import (
 // accountPlan compares the accounts of both hosts. A target without a psa, or
 // without the domain in it, is taken as empty where only a plan is wanted.
 func (m *move) accountPlan(ctx context.Context, lenient bool) (*plesk.AccountPlan, error) {
-	opts := &plesk.AccountOptions{Domains: []string{m.dom.Name}, FolderNames: m.c.utf8}
+	opts := &plesk.AccountOptions{Domains: []string{m.dom.Name}, NeedClear: m.c.accounts.clear}
 	var err error
 	if opts.SourceKey, err = m.c.source.key(); err != nil {
 		return nil, err

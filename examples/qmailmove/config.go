@@ -31,9 +31,10 @@ type config struct {
 	spam        bool
 	utf8        bool
 
-	probe   probeConfig
-	cutover cutoverConfig
-	drain   drainConfig
+	accounts accountConfig
+	probe    probeConfig
+	cutover  cutoverConfig
+	drain    drainConfig
 
 	reports report.Files
 	json    bool
@@ -46,7 +47,7 @@ type config struct {
 type action func(ctx context.Context, c *config, env *cli.Env) error
 
 func newConfig() *config {
-	return &config{source: psaFlags{side: "source"}, target: psaFlags{side: "target"}, now: time.Now}
+	return &config{source: psaFlags{side: "source"}, target: psaFlags{side: "target"}, probe: probeConfig{timeout: time.Minute}, now: time.Now}
 }
 
 // setup declares the flags that all subcommands have, and a subcommand's own.

@@ -172,6 +172,12 @@ func (t *transfer) run(ctx context.Context) error {
 func (t *transfer) done(from maildir.Entry, r maildir.Result) {
 	t.seen[maphash.String(t.seed, from.Name.Base())] = struct{}{}
 	n := &t.b.res
+	switch size, told := from.Name.Size(); {
+	case r.Size > 0:
+		n.bytes += r.Size
+	case told && r.Outcome != maildir.Failed:
+		n.bytes += size // it was not read again
+	}
 	switch r.Outcome {
 	case maildir.Delivered:
 		n.delivered++

@@ -45,9 +45,11 @@ touched it there; with -keep-deleted it stays.`
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	app := cli.App{
 		Name: program, Short: "move a domain from one Plesk host with qmail to another", Long: long,
+		Root:   &cli.Command{Short: "the demonstration", Setup: setupDemo},
 		Common: newConfig().common,
 		Commands: []*cli.Command{
 			{Name: "plan", Short: "say what would be done; change nothing", Setup: setup(doPlan, (*config).copyFlags)},
+			{Name: "accounts", Short: "make the accounts, or write a script that does", Setup: setup(doAccounts, (*config).accountFlags)},
 			{Name: "copy", Short: "copy the mailboxes", Setup: setup(doCopy, (*config).copyFlags)},
 			{Name: "verify", Short: "compare source and target", Setup: setup(doVerify, (*config).copyFlags)},
 			{Name: "probe", Short: "ask both hosts for every address", Setup: setup(doProbe, (*config).probeFlags)},

@@ -65,9 +65,6 @@ func (m *move) boxRows(r *report.Report) {
 func (m *move) report(command string, started time.Time, err error) *report.Report {
 	r := m.newReport(command, started)
 	for _, b := range m.boxes {
-		if b.res.bytes < b.res.newBytes {
-			b.res.bytes = b.res.newBytes // what was there already was not read
-		}
 		if b.res.removed > 0 {
 			m.problem(qmailkit.Problem{Code: "mailbox.followed", Severity: qmailkit.Info, Path: m.targetDir(b),
 				Err: fmt.Errorf("%s taken away, because the source has deleted them since they were copied", cli.Plural(b.res.removed, "message was|messages were"))})
