@@ -35,10 +35,14 @@ R$+<@$+>	$@$1<@$(domaintable $2 $)>
 S0
 R$+<@$=w>	$:<$(virtuser $1@$2 $@ $1 $:none$)>$1<@$2>
 R$+<@$={VirtHost}>	$:<$(virtuser $1@$2 $@ $1 $:none$)>$1<@$2>
+R<none>$+ + $+<@$+>	$:<$(virtuser $1++@$3 $@ $1 $@ $2 $@ +$2 $:none$)>$1+$2<@$3>
+R<none>$+ + $*<@$+>	$:<$(virtuser $1+*@$3 $@ $1 $@ $2 $@ +$2 $:none$)>$1+$2<@$3>
 R<none>$+ + $*<@$+>	$:<$(virtuser $1@$3 $@ $1 $@ $2 $@ +$2 $:none$)>$1+$2<@$3>
 R<none>$+ + $*<@$+>	$:<$(virtuser @$3 $@ $1 $@ $2 $@ +$2 $:none$)>$1+$2<@$3>
 R<none>$+<@$+>	$:<$(virtuser @$2 $@ $1 $:none$)>$1<@$2>
 R<none>$+	$:$1
+R<error:$-.$-.$-:$+>$*	$#error $@ $1.$2.$3 $: $4
+R<error:$-:$+>$*	$#error $@ $1 $: $2
 R<error:$-$+>$*	$#error $@ $1 $: $2
 R<$+>$+<@$+>	$@ $>0 $>3 $1
 R$+<@$+.REDIRECT>	$#error $@ 5.1.1 $: "551 User has moved; please try " <$1@$2>
@@ -46,8 +50,10 @@ R$+<@$=w>	$#local $: $(dequote $1 $)
 R$+<@$+>	$:<$(mailertable $2 $:none$)>$1<@$2>
 R<none>$+<@$-.$+>	$:<$(mailertable .$3 $@ $2 $:none$)>$1<@$2.$3>
 R<none>$+<@$+>	$:<$(mailertable . $@ $2 $:none$)>$1<@$2>
+R<error:$-.$-.$-:$+>$*	$#error $@ $1.$2.$3 $: $4
+R<error:$-:$+>$*	$#error $@ $1 $: $2
 R<error:$-$+>$*	$#error $@ $1 $: $2
-R<local:$+>$*	$#local $: $1
+R<local:$+>$+<@$+>	$#local $@ $2@$3 $: $1
 R<none>$+<@$+>	$#esmtp $@ $2 $: $1@$2
 R<$-:$+>$+<@$+>	$#$1 $@ $2 $: $3@$4
 R$+	$#local $: $(dequote $1 $)

@@ -199,7 +199,7 @@ func (e *expansion) includeLines(list *List, path string, forwarding bool, a *re
 // listOwner makes the owner of a list the one who runs its programs.
 func (x *Expander) listOwner(a, control *recipient, fi qmailkit.FileInfo) {
 	if control == nil {
-		a.uid, a.gid = fi.UID, fi.GID
+		a.uid, a.gid, a.hasUID = fi.UID, fi.GID, true
 	}
 	if control != nil && control.uid == fi.UID {
 		a.badShell, a.shellUser = a.badShell || control.badShell, control.shellUser
@@ -209,7 +209,7 @@ func (x *Expander) listOwner(a, control *recipient, fi qmailkit.FileInfo) {
 		if account.UID == fi.UID {
 			a.shellUser = account.Name
 			if control == nil {
-				a.account, a.hasUID = account, x.shellOK(account.Shell)
+				a.account = account
 			}
 			a.badShell = a.badShell || !x.shellOK(account.Shell)
 			return

@@ -63,8 +63,8 @@ func (r *recipient) fail(code int, status, format string, args ...any) {
 	r.state, r.code, r.status, r.text = stateBad, code, status, fmt.Sprintf(format, args...)
 }
 
-// control is the user in whose name a program is named (getctladdr): one whose
-// .forward names it, or the owner of a list who has a valid shell (measured).
+// control is the user in whose name a list is read (getctladdr): one whose
+// .forward leads there, or the owner of the list that does.
 func (r *recipient) control() *recipient {
 	for r != nil && !r.hasUID {
 		r = r.from
@@ -300,8 +300,10 @@ func same(a, b *recipient) bool {
 		return false
 	}
 	if a.mailer == progMailer {
-		ca, cb := a.control(), b.control()
-		return (ca == nil) == (cb == nil) && (ca == nil || ca.uid == cb.uid)
+		// The list that names it must be of the same user, or both of nobody,
+		// as was measured.
+		ca, cb := a.from != nil && a.from.hasUID, b.from != nil && b.from.hasUID
+		return ca == cb && (!ca || a.from.uid == b.from.uid)
 	}
 	return true
 }
@@ -611,11 +613,10 @@ func (e *expansion) delivery(r *recipient) Delivery {
 			d.Account, d.Detail = e.x.users[r.user], r.host
 		}
 	}
-	runs := d.Kind == DeliverProgram || d.Kind == DeliverFile
+	if (d.Kind == DeliverProgram || d.Kind == DeliverFile) && r.from != nil && r.from.hasUID {
+		d.As = r.from.account
+	}
 	for p := r; p != nil; p = p.from {
-		if runs && d.As == nil && p != r {
-			d.As = p.account
-		}
 		if p.owner != "" && d.Sender == "" && p != r {
 			d.Sender = p.owner
 		}
