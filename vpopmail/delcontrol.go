@@ -5,6 +5,7 @@ package vpopmail
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -23,6 +24,9 @@ func (x *deletion) unlist(ctx context.Context) error {
 	}
 	defer control.Close()
 	if mine, err := x.current(); err != nil || !mine {
+		return err
+	}
+	if err := x.lateAliases(ctx); err != nil {
 		return err
 	}
 	if err := x.edit(ctx, control, "control/rcpthosts", x.isName); err != nil {
@@ -71,6 +75,40 @@ func (x *deletion) current() (bool, error) {
 	}
 	d, err := x.s.liveDomain(x.name)
 	return d != nil && *d == *x.d, err
+}
+
+// lateAliases looks for aliases that went live between the list of them and the
+// lock of control: they would outlive the domain. From now on there can be no
+// more, because GoLive sees the note. Without Force the removal ends here, and
+// if it has just begun it never was.
+func (x *deletion) lateAliases(ctx context.Context) error {
+	if x.d.Alias() {
+		return nil
+	}
+	aliases, err := x.check()
+	if err != nil {
+		return err
+	}
+	for _, a := range aliases {
+		switch {
+		case slices.Contains(x.names, a):
+		case x.o.Force:
+			x.names, x.res.Aliases = append(x.names, a), append(x.res.Aliases, a)
+		default:
+			err := error(&AliasesError{Domain: x.name, Aliases: aliases})
+			if x.fresh {
+				err = errors.Join(err, x.noted(ctx, x.forget))
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// forget drops the note.
+func (x *deletion) forget(top *safefs.Dir, notes *pendingNotes, _ *leavingNote) error {
+	notes.Leaving = slices.DeleteFunc(notes.Leaving, func(l leavingNote) bool { return string(l.Name) == x.name })
+	return x.s.writePending(top, notes)
 }
 
 // isName says whether qmail takes a line of rcpthosts for one of the names:

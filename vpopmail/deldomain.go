@@ -97,6 +97,7 @@ type deletion struct {
 	d     *Domain
 	names []string // that go: the domain and its aliases, or the alias alone
 	token string   // of the note
+	fresh bool     // the note is of this call
 	res   *DeleteDomainResult
 	// elsewhere says that the domain was made again in another directory since
 	// its removal was cut short: what is left of the old one goes first.
@@ -170,6 +171,7 @@ func (x *deletion) begin(ctx context.Context) error {
 				note.Aliases = append(note.Aliases, text(a))
 			}
 			notes.Leaving = append(notes.Leaving, *note)
+			x.fresh = true
 		}
 		x.token = note.Token
 		return x.s.writePending(top, notes)

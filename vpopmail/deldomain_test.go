@@ -361,3 +361,52 @@ func TestDeleteAtOnce(t *testing.T) {
 		t.Errorf("counted: %q", got)
 	}
 }
+
+// TestDeleteLateAlias has an alias go live between the list of the aliases and
+// the lock of qmail's files: it goes too, or the domain stays as it was.
+func TestDeleteLateAlias(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		h := newHost(t, DefaultProfile54(), controlBefore)
+		withDomain(t, h)
+		before := h.snapshot()
+		if _, err := h.open().AddAliasDomain(t.Context(), "example.com", "late.example.net", told); err != nil {
+			t.Fatal(err)
+		}
+		with := map[string]string{}
+		for _, name := range []string{"QMAIL/users/assign", "QMAIL/users/cdb", "QMAIL/control/rcpthosts", "QMAIL/control/virtualdomains"} {
+			with[name] = h.read(name)
+		}
+		after := h.snapshot()
+		for name := range with {
+			h.write(name, before[name].Content)
+		}
+		noted := false
+		h.opts.hook = func(op, name string) error {
+			if noted {
+				for name, text := range with {
+					h.write(name, text)
+				}
+				clear(with)
+			}
+			noted = noted || op == "rename" && strings.HasSuffix(name, "_pending")
+			return nil
+		}
+		res, err := h.open().DeleteDomain(t.Context(), "example.com", &DeleteDomainOptions{Force: force}, told)
+		h.opts.hook = nil
+		if len(with) > 0 {
+			t.Fatal("the alias never came")
+		}
+		if force {
+			if err != nil || !slices.Equal(res.Aliases, []string{"late.example.net"}) || strings.Contains(h.read("QMAIL/users/assign")+h.read("QMAIL/control/rcpthosts"), "late") {
+				t.Errorf("with force: %+v, %v", res, err)
+			}
+			continue
+		}
+		if !errors.Is(err, ErrHasAliases) {
+			t.Errorf("without force: %v, want ErrHasAliases", err)
+		}
+		if changed, removed := diff(after, h.snapshot()); len(changed)+len(removed) > 0 {
+			t.Errorf("without force: changed %q, removed %q", changed, removed)
+		}
+	}
+}
