@@ -302,7 +302,7 @@ func (d *Dir) Own(perm fs.FileMode, o Owner) error {
 			return err
 		}
 	}
-	if fi.Mode.Perm() != perm.Perm() {
+	if (fi.Mode^perm)&(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0 {
 		if err := d.before("chmod", "."); err != nil {
 			return err
 		}
