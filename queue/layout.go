@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/qmailkit/qmailkit/internal/safefs"
@@ -41,16 +42,39 @@ func (q *Queue) detect() error {
 		q.layout.Split = split
 		// Half of them at least: a directory that strayed into todo does not
 		// make the queue another one.
-		q.layout.BigTodo = found[Todo].count*2 >= split || found[Intd].count*2 >= split
+		q.layout.BigTodo = len(found[Todo])*2 >= split || len(found[Intd])*2 >= split
 	}
 	votes.elect(q, &q.owners)
 	return nil
 }
 
-// numbered is what is known of the directories of one part.
-type numbered struct {
-	count int // directories named by a number
-	next  int // greatest number and 1
+// numbered is what is known of the directories of one part: their numbers, in
+// ascending order.
+type numbered []int
+
+// next is the greatest number and 1.
+func (n numbered) next() int {
+	if len(n) == 0 {
+		return 0
+	}
+	return n[len(n)-1] + 1
+}
+
+// unbroken is how many there are from 0 on without a gap.
+func (n numbered) unbroken() int {
+	for i, num := range n {
+		if num != i {
+			return i
+		}
+	}
+	return len(n)
+}
+
+// faults is how many would be missing and how many too many if there should be
+// split.
+func (n numbered) faults(split int) int {
+	below, _ := slices.BinarySearch(n, split)
+	return split - below + len(n) - below
 }
 
 // numberedDirs counts the numbered directories of a part, and lets them and
@@ -74,13 +98,13 @@ func (q *Queue) numberedDirs(ctx context.Context, p Part, votes *ownerVotes) (n 
 		if !ok || !e.IsDir() {
 			continue
 		}
-		n.count++
-		n.next = max(n.next, num+1)
+		n = append(n, num)
 		if fi, err := d.Lstat(e.Name()); err == nil {
 			votes.add(p, fi)
 		}
 	}
-	return n, nil
+	slices.Sort(n)
+	return slices.Compact(n), nil
 }
 
 // missing says that a directory is not there, or that something stands in its
@@ -98,22 +122,31 @@ func dirNumber(name string) (int, bool) {
 	return int(id), true
 }
 
-// detectSplit lets mess, info, local and remote vote. A directory too many or
-// some that are missing outvote nobody else, and where votes are equal the
-// files say which number they were placed by.
+// detectSplit chooses the number by which fewest directories of mess, info,
+// local and remote are missing or too many, and where some are equal that by
+// which most files are in their places. A directory that strayed into all four
+// makes no other queue of it.
 func (q *Queue) detectSplit(found [numParts]numbered) (int, error) {
-	votes := map[int]int{}
+	faults := map[int]int{}
 	for _, p := range splitParts {
-		if found[p].count > 0 {
-			votes[found[p].next]++
+		for _, split := range [...]int{found[p].next(), found[p].unbroken()} {
+			if split > 0 {
+				faults[split] = 0
+			}
 		}
 	}
-	best, tied := 0, []int{}
-	for split, n := range votes {
+	fewest, tied := math.MaxInt, []int{}
+	for split := range faults {
+		n := 0
+		for _, p := range splitParts {
+			if len(found[p]) > 0 {
+				n += found[p].faults(split)
+			}
+		}
 		switch {
-		case n > best:
-			best, tied = n, []int{split}
-		case n == best:
+		case n < fewest:
+			fewest, tied = n, []int{split}
+		case n == fewest:
 			tied = append(tied, split)
 		}
 	}

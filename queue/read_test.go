@@ -230,6 +230,24 @@ func TestDetect(t *testing.T) {
 	if got := openQueue(t, dir, nil).Layout(); got != (Layout{Split: 23}) {
 		t.Errorf("damaged: %+v", got)
 	}
+	// One too many in each makes no other queue of it, nor does one too few.
+	for _, name := range []string{"mess", "info", "local", "remote"} {
+		labDir(t, dir, name+"/22", 0o700)
+		labDir(t, dir, name+"/28", 0o700)
+	}
+	if got := openQueue(t, dir, nil).Layout(); got != (Layout{Split: 23}) {
+		t.Errorf("one too many in each: %+v", got)
+	}
+	for _, name := range []string{"mess", "info", "local", "remote"} {
+		os.Remove(filepath.Join(dir, name, "28"))
+		os.Remove(filepath.Join(dir, name, "11"))
+	}
+	if got := openQueue(t, dir, nil).Layout(); got != (Layout{Split: 23}) {
+		t.Errorf("one too few in each: %+v", got)
+	}
+	for _, name := range []string{"mess", "info", "local", "remote"} {
+		labDir(t, dir, name+"/11", 0o700)
+	}
 	// Two say 23, two say 24: the files decide.
 	labDir(t, dir, "local/22", 0o700)
 	labDir(t, dir, "info/0", 0o700)
