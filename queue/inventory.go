@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -199,10 +200,39 @@ func (inv *inventory) file(p Part, path, name string, fi safefs.Info, loose []he
 }
 
 // adopt finds the messages of files whose names are not quite numbers: zeros
-// too many, or blanks. One is adopted where exactly that file is missing; a
-// message file may also be known by its inode number. The rest does not belong.
+// too many, or blanks. Such files are adopted where exactly they are missing,
+// several of a message together; a message file may also be known by its inode
+// number. The rest does not belong.
 func (inv *inventory) adopt(loose []held) {
+	claims := map[ID][]held{}
 	for _, h := range loose {
+		_, base := splitPath(h.path)
+		id, ok := meantID(base)
+		if h.part == Mess && (!ok || ID(h.ino) != id && len(inv.groups[id]) == 0) {
+			id, ok = ID(h.ino), true
+		}
+		if ok {
+			claims[id] = append(claims[id], h)
+		}
+	}
+	taken := map[string]bool{}
+	for id, files := range claims {
+		have, all := inv.groups[id], parts(files)
+		set := parts(have)
+		// One alone is decided about below.
+		whole := set | all
+		if len(files) < 2 || bits.OnesCount(uint(all)) != len(files) || set&all != 0 || !whole.Has(Mess) || whole.State() == Illegal {
+			continue
+		}
+		inv.groups[id] = append(have, files...)
+		for _, h := range files {
+			taken[h.path] = true
+		}
+	}
+	for _, h := range loose {
+		if taken[h.path] {
+			continue
+		}
 		_, base := splitPath(h.path)
 		id, ok := meantID(base)
 		ok = ok && inv.lacks(id, h.part)

@@ -208,3 +208,28 @@ func TestPlanText(t *testing.T) {
 		t.Errorf("%q", s)
 	}
 }
+
+// TestPlanTogether: files of one message whose names are all not quite right
+// find each other.
+func TestPlanTogether(t *testing.T) {
+	m := makeQueue(t, small)
+	q := m.open(t)
+	whole := m.whole(t)
+	for i, id := range byState(t, q)[S5] {
+		for _, p := range []Part{Info, Mess} {
+			path := filepath.Join(m.dir, q.layout.Path(p, id))
+			name := []string{"00" + id.String(), " " + id.String() + "\n", "\xff\x1b[1m"}[i%3]
+			if i%3 == 2 && p == Info {
+				name = id.String() + " "
+			}
+			if err := os.Rename(path, filepath.Join(filepath.Dir(path), name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := m.mend(t, 2); err != nil {
+		t.Fatal(err)
+	}
+	m.clean(t)
+	sameCounts(t, "messages", m.whole(t), whole)
+}
