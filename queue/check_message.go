@@ -152,8 +152,9 @@ func (x *examiner) examine(e entry, name string) error {
 	x.places()
 	mess := x.file(Mess)
 	state := x.parts().State()
-	x.arrive = state == S2 && mess.placed && !x.c.old(mess.info)
-	x.owners()
+	young := mess != nil && mess.placed && !x.c.old(mess.info)
+	x.arrive = state == S2 && young
+	x.owners(state == S3 && young)
 	if mess != nil {
 		x.inode(mess)
 	}
@@ -228,15 +229,21 @@ func (x *examiner) places() {
 	}
 }
 
-// owners checks owners, modes and links.
-func (x *examiner) owners() {
+// owners checks owners, modes and links. While a message is arriving its intd may
+// just have been made by somebody who has yet to give it away, and nobody reads
+// it then.
+func (x *examiner) owners(arriving bool) {
 	for _, f := range x.files {
 		// No yield is behind this checker: faults gather in x.
 		gather := &checker{yield: func(f fault, _ error) bool {
 			x.add(f)
 			return true
 		}}
-		_ = gather.checkWanted(fault{path: f.path, id: x.id}, f.info, x.c.q.wantFile(f.part), qmailkit.Error)
+		most := qmailkit.Error
+		if arriving && f.part == Intd {
+			most = qmailkit.Info
+		}
+		_ = gather.checkWanted(fault{path: f.path, id: x.id}, f.info, x.c.q.wantFile(f.part), most)
 		switch f.part {
 		case Info, Local, Remote, Bounce:
 			if f.info.Nlink > 1 {

@@ -295,3 +295,40 @@ func TestCheckStopsAndEnds(t *testing.T) {
 		t.Errorf("cancelled: %v", last)
 	}
 }
+
+// TestCheckHalfMade: what somebody makes this moment has neither owner nor mode
+// yet, and is no damage; it is when it counts, or when it is old.
+func TestCheckHalfMade(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		age   time.Duration
+		want  bool
+	}{
+		{"pid", map[string]string{"pid/1.1795290000.1": ""}, time.Hour, false},
+		{"intd", both(mess29(), map[string]string{"intd/29": ""}), time.Hour, false},
+		{"old intd", both(mess29(), map[string]string{"intd/29": ""}), 37 * time.Hour, true},
+		{"intd in todo", todo29(), time.Hour, true},
+	} {
+		_, dir := newLab(t, Layout{Split: 23}, tt.files)
+		for _, name := range []string{"intd/29", "todo/29", "pid/1.1795290000.1"} {
+			if err := os.Chmod(filepath.Join(dir, name), 0o600); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+		o := labOptions()
+		o.Now = func() time.Time { return labTime.Add(tt.age) }
+		told, damage := false, false
+		for p, err := range openQueue(t, dir, o).Check(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Code == codeMode {
+				told, damage = true, damage || p.Severity > qmailkit.Info
+			}
+		}
+		if !told || damage != tt.want {
+			t.Errorf("%s: told %t, damage %t, want %t", tt.name, told, damage, tt.want)
+		}
+	}
+}

@@ -237,7 +237,13 @@ func (c *checker) pidDir() error {
 			err = c.fault(newFault(codeLeftOver, qmailkit.Warning, path, "left behind by a qmail-queue that was killed").
 				toFix("repair removes it; else qmail-clean will"))
 		default:
-			err = c.checkWanted(fault{path: path}, fi, c.q.wantOf(c.q.owners.Qmailq, -1, 0o644), qmailkit.Warning)
+			// One that is made this moment has neither owner nor mode yet, and
+			// nobody ever reads it.
+			told := &checker{yield: func(f fault, err error) bool {
+				f.fix = "none is needed: it is of no use to anybody, and qmail-clean will remove it"
+				return c.yield(f, err)
+			}}
+			err = told.checkWanted(fault{path: path}, fi, c.q.wantOf(c.q.owners.Qmailq, -1, 0o644), qmailkit.Info)
 		}
 		if err != nil {
 			return err
