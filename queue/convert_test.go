@@ -266,3 +266,35 @@ func TestJournalForged(t *testing.T) {
 		}
 	}
 }
+
+// TestConvertNothingToMove makes the directories of a layout although no message
+// has to move for it.
+func TestConvertNothingToMove(t *testing.T) {
+	dir := fastDir(t)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := Create(t.Context(), root, &CreateOptions{Layout: Layout{Split: 7}, Owners: testOwners()}); err != nil {
+		t.Fatal(err)
+	}
+	m := &mended{dir: dir, zdir: fastDir(t), opts: &Options{}}
+	m.opts.Now = m.open(t).opts.Now
+	for _, to := range []Layout{{Split: 23}, {Split: 23, BigTodo: true}, {Split: 29, BigTodo: true}, {Split: 29}, {Split: 1}} {
+		plan := func(q *Queue) (*Plan, error) { return q.PlanConvert(t.Context(), to) }
+		if p, err := plan(m.open(t)); err != nil || p.Empty() {
+			t.Errorf("%+v: %v, nothing is to be done", to, err)
+		}
+		if err := m.apply(t, nil, plan); err != nil {
+			t.Fatalf("%+v: %v", to, err)
+		}
+		if got := m.open(t).Layout(); got != to {
+			t.Errorf("layout %+v, want %+v", got, to)
+		}
+		if p, err := plan(m.open(t)); err != nil || !p.Empty() {
+			t.Errorf("%+v: %v, there is left:\n%s", to, err, p)
+		}
+		m.clean(t)
+	}
+}

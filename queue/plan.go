@@ -93,10 +93,12 @@ type Plan struct {
 	Actions []Action
 
 	convert bool // the layout differs from what the queue has
+	lacks   bool // directories of a new layout are still to be made
 }
 
-// Empty says that there is nothing to do.
-func (p *Plan) Empty() bool { return len(p.Actions) == 0 }
+// Empty says that there is nothing to do. A conversion may have nothing to move
+// and still have to make directories.
+func (p *Plan) Empty() bool { return len(p.Actions) == 0 && !p.lacks }
 
 // Moves says whether files get other names or places. Then mail should not
 // arrive meanwhile: qmail-queue is locked out by nothing, and although no

@@ -276,13 +276,19 @@ func (pl *planner) dirs() error {
 			return err
 		}
 		p, n := partOf(name)
-		if n == 0 || !pl.layout.IsSplit(p) || pl.plan.convert {
-			// Those of a new layout are made once its journal is written: half
-			// of them could not be told from a damaged queue.
+		if n == 0 || !pl.layout.IsSplit(p) {
 			continue
 		}
 		for i := range pl.layout.Split {
-			if err := check(dirPath(p, i), name); err != nil {
+			path := dirPath(p, i)
+			if pl.plan.convert {
+				// Those of a new layout are made once its journal is written:
+				// half of them could not be told from a damaged queue.
+				_, err := pl.q.topInfo(path)
+				pl.plan.lacks = pl.plan.lacks || missing(err)
+				continue
+			}
+			if err := check(path, name); err != nil {
 				return err
 			}
 		}
