@@ -59,6 +59,7 @@ func (l *Lock) Apply(ctx context.Context, p *Plan, opts *ApplyOptions) error {
 		}
 	}
 	var moves []move
+	taken := map[string]bool{} // what should have been taken out and was not
 	stop := false
 	for _, a := range p.Actions {
 		if err := context.Cause(ctx); err != nil {
@@ -68,7 +69,13 @@ func (l *Lock) Apply(ctx context.Context, p *Plan, opts *ApplyOptions) error {
 		case OpFinish:
 			did(a, nil) // above
 		case OpQuarantine:
-			did(a, l.quarantineAction(ctx, a, opts.Quarantine))
+			err := l.quarantineAction(ctx, a, opts.Quarantine)
+			if err != nil {
+				for _, path := range a.Paths {
+					taken[path] = true
+				}
+			}
+			did(a, err)
 		case OpMake:
 			err := l.q.makeRight(a)
 			stop = stop || err != nil
@@ -77,6 +84,11 @@ func (l *Lock) Apply(ctx context.Context, p *Plan, opts *ApplyOptions) error {
 			did(a, l.q.setOwner(a))
 		case OpMove:
 			moves = append(moves, move{a.refs[0].ino, a.Path, a.To})
+			if taken[a.To] {
+				// Once begun the change could not end, and qmail-send not start.
+				did(a, fmt.Errorf("%s is in the way", a.To))
+				stop = true
+			}
 		}
 	}
 	if stop {
