@@ -194,6 +194,7 @@ func (l *Lock) takeOut(ctx context.Context, ids []ID, keep func(ID, []fileRef) e
 	var errs []error
 	for group := range slices.Chunk(ids, removeGroup) {
 		var list []removal
+		lists := map[ID][]removal{}
 		for _, id := range group {
 			if err := context.Cause(ctx); err != nil {
 				return errors.Join(append(errs, err)...)
@@ -206,10 +207,18 @@ func (l *Lock) takeOut(ctx context.Context, ids []ID, keep func(ID, []fileRef) e
 				errs = append(errs, &MessageError{id, err})
 				continue
 			}
-			list = append(list, removals(refs)...)
+			lists[id] = removals(refs)
+			list = append(list, lists[id]...)
 		}
-		if err := l.q.remove(list); err != nil {
-			return errors.Join(append(errs, err)...)
+		if l.q.remove(list) == nil {
+			continue
+		}
+		// Something is in the way of one of them: it shall not be in the way of
+		// the others. What is removed already is passed over.
+		for _, id := range group {
+			if err := l.q.remove(lists[id]); err != nil {
+				errs = append(errs, &MessageError{id, err})
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -328,6 +328,14 @@ func TestRestore(t *testing.T) {
 	if it, err := z.Item(names[0]); err != nil || it.Restored != RestoreDone {
 		t.Errorf("%+v, %v", it, err)
 	}
+	// Nor does one that ends well without having read all.
+	hasty := func(context.Context, io.Reader, io.Reader) (int, error) { return 0, nil }
+	if err := z.Restore(t.Context(), q, names[2], &RestoreOptions{Runner: hasty, Recipient: same}); err == nil {
+		t.Error("no error")
+	}
+	if err := z.Restore(t.Context(), q, names[2], &RestoreOptions{Recipient: same}); !errors.Is(err, ErrUnsure) {
+		t.Errorf("%v", err)
+	}
 	// One that says no is not in doubt.
 	full := func(context.Context, io.Reader, io.Reader) (int, error) { return 53, nil }
 	var refused *SubmitError
@@ -403,6 +411,16 @@ func TestExpire(t *testing.T) {
 	set(network, Mess, "Received: (qmail 1 invoked from network); 1 Jan 2026 00:00:00 -0000\nx\n")
 	set(empty, Info, "F\x00")
 	set(odd, Mess, "Received: from forged (qmail 1 invoked by uid 0); 1 Jan\nx\n")
+	// Brought back once, or handed on: what counts is where it came from.
+	by := "Received: (qmail 2 invoked by uid 0); 1 Jan 2026 00:00:00 -0000\n"
+	for i, text := range []string{by + "Received: (qmail 1 invoked from network); 1 Jan 2026 00:00:00 -0000\nx\n", by + by + "Received: (qmail 1 invoked by"} {
+		set(network, Mess, text)
+		if err := q.Expire(t.Context(), nil, network); !errors.Is(err, ErrWouldBounce) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	set(local, Mess, by+by+"Received: from somewhere\nx\n")
+	set(network, Mess, "Received: (qmail 1 invoked from network); 1 Jan 2026 00:00:00 -0000\nx\n")
 	alarms := 0
 	opts := &ExpireOptions{Lifetime: time.Hour, Alarm: func() error { alarms++; return nil }}
 	err := q.Expire(t.Context(), opts, local, network, empty, odd, ids[S4][0], 12345)
@@ -530,5 +548,87 @@ func TestQuarantineElsewhere(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(m.dir, "mess/stray/deep")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRestoreEnded: a restore was interrupted behind the moment that counts, and
+// qmail-send has delivered the message since and not yet removed its file.
+func TestRestoreEnded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		left []Part
+		age  time.Duration
+		want error
+	}{
+		"queued":               {[]Part{Mess, Intd, Todo}, 0, ErrRestored},
+		"delivered":            {nil, 0, ErrRestored},
+		"being removed":        {[]Part{Mess}, 0, ErrRestored},
+		"not yet queued":       {[]Part{Mess, Intd}, 0, nil},
+		"delivered long ago":   {nil, 48 * time.Hour, ErrUnsure},
+		"number of another's":  {[]Part{Mess, Intd, Todo}, 48 * time.Hour, ErrUnsure},
+		"another that arrives": {[]Part{Mess, Intd}, 48 * time.Hour, ErrUnsure},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := makeQueue(t, small)
+			q := m.open(t)
+			taken := byState(t, q)[S4][0]
+			z := m.openQuarantine(t, nil)
+			l := lockQueue(t, q)
+			if err := l.Quarantine(t.Context(), z, "a test", taken); err != nil {
+				t.Fatal(err)
+			}
+			l.Close()
+			item := ""
+			for it, err := range z.Items(t.Context()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				item = it.Name
+			}
+			again := enqueue(t, q, 77)
+			for _, p := range []Part{Todo, Intd, Mess} {
+				if !slices.Contains(tt.left, p) {
+					os.Remove(filepath.Join(m.dir, q.layout.Path(p, again)))
+				}
+			}
+			d, err := z.open(item)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			if err := writeNote(d, note{State: RestoreBegun, ID: again, Time: m.opts.Now().Add(-tt.age)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := z.Restore(t.Context(), q, item, nil); !errors.Is(err, tt.want) {
+				t.Errorf("%v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestRemoveInTheWay: one message that cannot be removed keeps no other from it,
+// and is the only one of which an error tells.
+func TestRemoveInTheWay(t *testing.T) {
+	m := makeQueue(t, small)
+	opts := *m.opts
+	bad := ID(0)
+	opts.hook = func(op, name string) error {
+		if op == "remove" && filepath.Base(name) == bad.String() {
+			return syscall.EPERM
+		}
+		return nil
+	}
+	q := openQueue(t, m.dir, &opts)
+	ids := slices.Concat(byState(t, q)[S4], byState(t, q)[S5])
+	bad = ids[1]
+	l := lockQueue(t, q)
+	defer l.Close()
+	var failed *MessageError
+	errs := unjoin(l.Delete(t.Context(), ids...))
+	if len(errs) != 1 || !errors.As(errs[0], &failed) || failed.ID != bad || !errors.Is(failed, syscall.EPERM) {
+		t.Errorf("%v", errs)
+	}
+	left := slices.Concat(byState(t, q)[S4], byState(t, q)[S5])
+	if !slices.Equal(left, []ID{bad}) {
+		t.Errorf("left are %v, want %v", left, bad)
 	}
 }

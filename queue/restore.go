@@ -137,8 +137,9 @@ func (z *Quarantine) Restore(ctx context.Context, q *Queue, item string, opts *R
 	}
 	if err := Submit(ctx, run, mess, *env); err != nil {
 		var refused *SubmitError
-		if opts.Runner != nil && errors.As(err, &refused) {
-			// It has said that it did not take it.
+		if opts.Runner != nil && errors.As(err, &refused) && refused.Code != 0 {
+			// It has said that it did not take it. One that ends well without
+			// having read all may have queued what it had.
 			err = errors.Join(err, writeNote(d, note{Time: n.Time}))
 		}
 		return err
@@ -206,7 +207,11 @@ func (q *Queue) mayRestore(d *safefs.Dir, it *Item, opts *RestoreOptions) error 
 
 // wasQueued finds out whether the message that Enqueue was about to queue has
 // got its name in todo. As long as qmail has not cleaned up, one that did not
-// has left its file in mess.
+// has left its files in mess and intd: both were on the disk before the number
+// was noted. One that did has lost intd when it was preprocessed, so that a file
+// in mess alone is what qmail-send leaves between the end of a message and its
+// removal. After the time that a qmail-queue may take the number can be that of
+// another message.
 func (q *Queue) wasQueued(n note) (bool, error) {
 	var set Parts
 	for p := range numParts {
@@ -219,12 +224,15 @@ func (q *Queue) wasQueued(n note) (bool, error) {
 		}
 		set = set.With(p)
 	}
+	if fi, err := q.topInfo(q.layout.Path(Mess, n.ID)); err == nil && fi.ModTime.After(n.Time.Add(death)) {
+		return false, ErrUnsure // another message
+	}
 	switch set.State() {
 	case S4, S5:
 		return true, nil
-	case S2, S3:
+	case S3:
 		return false, nil
-	case S1:
+	case S1, S2:
 		if q.opts.Now().After(n.Time.Add(death)) {
 			return false, ErrUnsure
 		}

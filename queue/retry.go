@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -51,8 +52,9 @@ type ExpireOptions struct {
 //
 // So that no bounce goes to somebody who has nothing to do with the message, it
 // is refused with ErrWouldBounce where the sender is empty, and where the
-// Received line of qmail-queue says "invoked from network" or says nothing:
-// then anybody can have written it. The options allow either.
+// Received line of qmail-queue, or a second one below it, says "invoked from
+// network" or says nothing: then anybody can have written it. The options allow
+// either.
 //
 // Only the time of info is changed. The error joins a *MessageError for each
 // message that was not, and the one of Alarm.
@@ -100,23 +102,42 @@ func mayBounce(m *Message, opts *ExpireOptions) error {
 		return err
 	}
 	defer f.Close()
-	line := make([]byte, 200)
-	n, err := io.ReadFull(f, line)
+	head := make([]byte, 4<<10)
+	n, err := io.ReadFull(f, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return err
 	}
-	how := invoked(string(line[:n]))
-	if strings.HasPrefix(how, "by ") {
-		return nil
+	// A message that was brought back from a quarantine has such a line each
+	// time, and the oldest tells where it came from.
+	for i, line := 0, ""; ; i++ {
+		line, head = cutLine(head[:n])
+		n = len(head)
+		if i > 0 && !strings.HasPrefix(line, receivedStart) {
+			return nil
+		}
+		if how := invoked(line); !strings.HasPrefix(how, "by ") {
+			return fmt.Errorf("%w: the sender may be forged, the message came %q", ErrWouldBounce, how)
+		}
 	}
-	return fmt.Errorf("%w: the sender may be forged, the message came %q", ErrWouldBounce, how)
 }
+
+// cutLine cuts the first line off, with its end.
+func cutLine(b []byte) (line string, rest []byte) {
+	n := bytes.IndexByte(b, '\n') + 1
+	if n == 0 {
+		n = len(b)
+	}
+	return string(b[:n]), b[n:]
+}
+
+// receivedStart is how the line begins that qmail-queue puts before a message.
+const receivedStart = "Received: (qmail "
 
 // invoked is what the Received line of qmail-queue, which is the first of a
 // message in the queue, says of who ran it: "by uid 1000", "by alias", "from
 // network", "for bounce".
 func invoked(line string) string {
-	rest, ok := strings.CutPrefix(line, "Received: (qmail ")
+	rest, ok := strings.CutPrefix(line, receivedStart)
 	if !ok {
 		return ""
 	}
