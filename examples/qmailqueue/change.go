@@ -50,8 +50,11 @@ func (c *change) quarantineDir() string {
 // openQuarantine opens the quarantine, which it makes if it has to.
 func (c *change) openQuarantine(make bool) (*queue.Quarantine, func() error, error) {
 	dir := c.quarantineDir()
+	if inside, err := below(dir, c.Dir); err != nil || inside {
+		return nil, nil, errors.Join(err, cli.Usagef("quarantine %s: it lies in the queue, where the next repair would take it for something that does not belong there", cli.Name(dir)))
+	}
 	if make {
-		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := mkdir(dir, 0o700); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -73,6 +76,49 @@ func (c *change) openQuarantine(make bool) (*queue.Quarantine, func() error, err
 		return nil, nil, err
 	}
 	return z, func() error { return errors.Join(z.Close(), root.Close()) }, nil
+}
+
+// mkdir makes a directory if it is missing, for good: what it will hold must not
+// vanish with it when the power fails.
+func mkdir(dir string, mode fs.FileMode) error {
+	err := os.Mkdir(dir, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
+	if err != nil {
+		return err
+	}
+	return errors.Join(parent.Sync(), parent.Close())
+}
+
+// below says whether the directory dir, or the one that it is to be made in, is
+// top or lies in it.
+func below(dir, top string) (bool, error) {
+	want, err := os.Stat(top)
+	if err != nil {
+		return false, err
+	}
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return false, err
+	}
+	if real, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
+		dir = filepath.Join(real, filepath.Base(dir))
+	}
+	for {
+		if fi, err := os.Stat(dir); err == nil && os.SameFile(fi, want) {
+			return true, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return false, nil
+		}
+		dir = up
+	}
 }
 
 // locked calls do with the lock of qmail-send.
@@ -209,7 +255,16 @@ interrupted and run again; until it is finished qmail-send does not start.`,
 			c.flags(fs)
 			c.quarantineFlag(fs)
 			return c.job.action(func(ctx context.Context, args []string) error {
-				return c.apply(ctx, c.q.PlanRepair)
+				// An interrupted conversion that is finished first leaves another
+				// layout than was found, which holds from then on.
+				layout := c.q.Layout()
+				return c.apply(ctx, func(ctx context.Context) (*queue.Plan, error) {
+					p, err := c.q.PlanConvert(ctx, layout)
+					if err == nil {
+						layout = p.Layout
+					}
+					return p, err
+				})
 			})
 		},
 	}
@@ -269,7 +324,7 @@ func createCommand() *cli.Command {
 				if c.dry {
 					return nil
 				}
-				if err := os.Mkdir(c.Dir, 0o750); err != nil && !errors.Is(err, os.ErrExist) {
+				if err := mkdir(c.Dir, 0o750); err != nil {
 					return err
 				}
 				root, err := os.OpenRoot(c.Dir)
@@ -315,16 +370,29 @@ interrupted and run again with the same flags.`,
 	}
 }
 
+// unjoin is the errors that errors.Join has put together, however deep; none for
+// nil.
+func unjoin(err error) (list []error) {
+	many, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
+	case ok:
+		for _, e := range many.Unwrap() {
+			list = append(list, unjoin(e)...)
+		}
+	default:
+		list = append(list, err)
+	}
+	return list
+}
+
 // partial turns the errors of single messages into a partial success; others
 // stop the program.
 func partial(err error) error {
 	if err == nil {
 		return nil
 	}
-	list := []error{err}
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		list = many.Unwrap()
-	}
+	list := unjoin(err)
 	var words []string
 	for _, e := range list {
 		var m *queue.MessageError

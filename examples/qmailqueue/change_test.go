@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -243,5 +244,104 @@ func TestUsage(t *testing.T) {
 	}
 	if code, _, errs := call(t, "", "list", "-queue", t.TempDir()); code != 1 || errs == "" {
 		t.Errorf("no queue: exit code %d, %s", code, errs)
+	}
+}
+
+// TestTellsTheTruth: nothing is said to be done that was not, and the exit code
+// tells.
+func TestTellsTheTruth(t *testing.T) {
+	dir, q := sampleDir(t, "23")
+	one := submit(t, q, "a@example.com", "Subject: a\n\n", "x@example.org")
+	two := submit(t, q, "a@example.com", "Subject: b\n\n", "x@example.org")
+	good := submit(t, q, "a@example.com", "Subject: c\n\n", "x@example.org")
+	for _, id := range []string{one, two} { // as a qmail-queue that is at work has them
+		if err := os.Remove(filepath.Join(dir, "todo", id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := filepath.Join(filepath.Dir(dir), "open")
+	if err := os.Mkdir(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for where, want := range map[string]int{open: 1, filepath.Join(dir, "kept"): 2, dir: 2, filepath.Join(dir, "mess", "0"): 2} {
+		if code, out, errs := call(t, "", with("quarantine", q, "-all", "-quarantine", where)...); code != want || out != "" || errs == "" {
+			t.Errorf("quarantine in %s: exit code %d, want %d, %s", where, code, want, out)
+		}
+	}
+	for _, name := range []string{"quarantine", "delete"} {
+		code, out, errs := call(t, "", with(name, q, one, good, two)...)
+		if code != 3 || out != name+" "+good+"\n" || !strings.Contains(errs, "2 messages were not done") {
+			t.Errorf("%s: exit code %d, %s%s", name, code, out, errs)
+		}
+		good = submit(t, q, "a@example.com", "Subject: c\n\n", "x@example.org")
+	}
+	if code, out, _ := call(t, "", with("expire", q, "-control", "/dev/null", good)...); code != 1 || out != "" {
+		t.Errorf("expire without its lifetime: exit code %d, %s", code, out)
+	}
+}
+
+// TestConvertEmpty makes the directories of the new split although there is
+// nothing to move.
+func TestConvertEmpty(t *testing.T) {
+	dir, q := sampleDir(t, "7")
+	must(t, 0, "", with("convert", q, "-split", "23", "-bigtodo", "yes")...)
+	if a, b := len(glob(t, dir, "mess/*")), len(glob(t, dir, "todo/*")); a != 23 || b != 23 {
+		t.Errorf("%d directories in mess, %d in todo", a, b)
+	}
+	if out := must(t, 0, "", with("check", q)...); out != "nothing is wrong\n" {
+		t.Error(out)
+	}
+}
+
+// TestJSON: with -json every command prints objects, a line each, and nothing
+// else.
+func TestJSON(t *testing.T) {
+	dir, q := sampleDir(t, "7")
+	id := submit(t, q, "a\xff@example.com", "Subject: =?utf-8?q?gr=C3=BCn?=\nReceived: from x (HELO y) (joe@192.0.2.7)\n\n", "x@example.org")
+	pre := submit(t, q, "a@example.com", "Subject: b\n\n", "x@example.org")
+	preprocess(t, dir, pre, "a@example.com", []string{"Tx@example.org"}, nil)
+	if err := os.WriteFile(filepath.Join(dir, "mess", "\xff\n"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		code  int
+		lines int
+		has   string
+		args  []string
+	}{
+		{0, 1, "messages", []string{"stat"}},
+		{0, 2, "state", []string{"list"}},
+		{0, 1, "state", []string{"show", id}},
+		{0, 2, "count", []string{"top"}},
+		{3, 1, "code", []string{"check"}},
+		{0, 1, "op", []string{"repair", "-n"}},
+		{0, 1, "op", []string{"repair"}},
+		{0, 5, "op", []string{"convert", "-split", "2"}},
+		{0, 1, "done", []string{"retry", pre}},
+		{0, 1, "done", []string{"expire", "-allow-forged", pre}},
+		{0, 1, "done", []string{"quarantine", "-n", id}},
+		{0, 1, "done", []string{"quarantine", id}},
+		{0, 2, "item", []string{"restore", "-list"}},
+		{0, 1, "done", []string{"restore", "-all"}},
+		{3, 1, "done", []string{"delete", pre, "9999"}},
+	} {
+		out := must(t, tt.code, "", with(tt.args[0], q, append([]string{"-json"}, tt.args[1:]...)...)...)
+		n := 0
+		for line := range strings.Lines(out) {
+			n++
+			var object map[string]any
+			if err := json.Unmarshal([]byte(line), &object); err != nil {
+				t.Errorf("%q: %s: %v", tt.args, line, err)
+			}
+			if _, ok := object[tt.has]; !ok {
+				t.Errorf("%q: no %s in %s", tt.args, tt.has, line)
+			}
+		}
+		if n < tt.lines || n > tt.lines && tt.args[0] != "convert" {
+			t.Errorf("%q: %d lines, want %d\n%s", tt.args, n, tt.lines, out)
+		}
 	}
 }

@@ -48,11 +48,21 @@ func (v *live) alarm() (func() error, error) {
 	}
 	return func() error {
 		if err := syscall.Kill(pid, syscall.SIGALRM); err != nil {
-			return fmt.Errorf("ALRM to process %d: %w", pid, err)
+			return &alarmError{pid, err}
 		}
 		return nil
 	}, nil
 }
+
+// alarmError says that the times were set and qmail-send not told.
+type alarmError struct {
+	pid int
+	err error
+}
+
+func (e *alarmError) Error() string { return fmt.Sprintf("ALRM to process %d: %v", e.pid, e.err) }
+
+func (e *alarmError) Unwrap() error { return e.err }
 
 func (v *live) run(ctx context.Context, name string, args []string, do func(alarm func() error, ids []queue.ID) error) error {
 	alarm, err := v.alarm()
@@ -168,8 +178,9 @@ func program(path string) queue.Runner {
 		err = cmd.Start()
 		r.Close()
 		if err != nil {
+			// Nothing was queued, and whoever asks has to know that.
 			w.Close()
-			return 0, err
+			return 0, &queue.SubmitError{Code: queue.ExitExec, Err: err}
 		}
 		go func() {
 			io.Copy(w, envelope) // a failure shows in the exit code

@@ -35,16 +35,17 @@ func (j *job) pick(ctx context.Context, s *selection, args []string) ([]queue.ID
 }
 
 // did tells of each message that something was, or with -n would be, done.
+// Where not only single messages failed, nobody knows, and nothing is said.
 func (c *change) did(what string, ids []queue.ID, failed error) error {
 	bad := map[queue.ID]bool{}
-	list := []error{failed}
-	if many, ok := failed.(interface{ Unwrap() []error }); ok {
-		list = many.Unwrap()
-	}
-	for _, e := range list {
+	for _, e := range unjoin(failed) {
 		var m *queue.MessageError
-		if errors.As(e, &m) {
+		var a *alarmError
+		switch {
+		case errors.As(e, &m):
 			bad[m.ID] = true
+		case !errors.As(e, &a):
+			return nil
 		}
 	}
 	for _, id := range ids {
@@ -121,7 +122,8 @@ leaves the queue.`,
 			if err != nil {
 				return err
 			}
-			return errors.Join(l.Quarantine(ctx, z, "asked for", ids...), closeIt())
+			defer closeIt()
+			return l.Quarantine(ctx, z, "asked for", ids...)
 		}, true)
 }
 
