@@ -9,6 +9,12 @@
 // and OpenMailbox opens one. Subscriptions are the folders that its owner has
 // subscribed to. Domains reads local-host-names and its relatives.
 //
+// Expander reads what decides about addresses, the rules of sendmail.cf
+// included, and its Expand says where mail to an address ends, as "sendmail -bv"
+// does. ReadAliases, ReadList and ReadTable read the files of these settings
+// without loss, and ParseVirtUser, ParseRoute and ParseAccess take the entries
+// of tables apart.
+//
 // What a Sendmail host also has, and this package does not carry, NotCarried
 // finds, counts and reports: aliases, .forward files, tables, filters, queued
 // mail. Nothing is dropped in silence.
@@ -40,6 +46,19 @@
 //
 // The rows name and scheme become the new host's own rules where Policy.NameOK
 // and Policy.SchemeOK are set. The last row is for whoever makes the domains.
+//
+// # Expansion
+//
+// Expand runs the host's own rules (rulesets 3, 0 and 5) and follows what
+// Sendmail 8.17 does with their result (alias.c, recipient.c). It asks no name
+// server: no name is made canonical, and MX records are not looked at. Maps other
+// than the text of makemap and newaliases (LDAP, NIS, sockets, programs, regex,
+// the user database) find nothing. Rights by a supplementary group are not known.
+//
+// It differs deliberately in these: a .forward that is a symbolic link is read
+// only where it leads to the user's own file in the same directory, so that
+// nobody can have another file read by root; and an address that a rule loop
+// never resolves is one error.
 //
 // # Safety
 //

@@ -11,13 +11,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 )
 
 const realSendmail = "/usr/libexec/sendmail/sendmail"
-
-func mkfifo(path string) error { return syscall.Mkfifo(path, 0o644) }
 
 // needSendmail skips a test where the real program cannot be run on a host of
 // our own.
@@ -54,6 +51,7 @@ for m in virtusertable mailertable domaintable genericstable access; do
 	$s/makemap -C /etc/mail/sendmail.cf hash /etc/mail/$m </etc/mail/$m >&2 || :
 done
 $s/sendmail -bi -C/etc/mail/sendmail.cf >&2 || :
+if [ "$2" = table ]; then exec $s/makemap -C /etc/mail/sendmail.cf -u hash /etc/mail/virtusertable; fi
 if [ "$2" = aliases ]; then exec $s/praliases -C /etc/mail/sendmail.cf; fi
 while IFS= read -r a; do
 	printf '\001%s\n' "$a"
@@ -193,6 +191,37 @@ func TestPeerAliases(t *testing.T) {
 		}
 		if len(want) < 20 {
 			t.Errorf("%s: %d aliases\n%s", name, len(want), words)
+		}
+	}
+}
+
+// TestPeerTable compares what makemap stores of a table with what ReadTable
+// finds in it.
+func TestPeerTable(t *testing.T) {
+	needSendmail(t)
+	odd := "# c\nKey one two  \nkey three\n  stray v\nnovalue\n\n \t\nTAB\tv\tw\nMixed@Case.Example Value\n#no v\n\"q k\" v\na:b c:d\ncr v\r\nff\fv\n" +
+		"\xe9t\xe9 J\xf6rg\n%1 %2\n@ at\nlast v"
+	for name, text := range map[string]string{"corpus": corpusVirtusers, "odd": odd} {
+		host := newSampleHost(t, "plain")
+		host.file("etc/mail/virtusertable", text)
+		out, words := runPeer(t, host, "table", "")
+		table, _, err := ReadTable(t.Context(), strings.NewReader(text), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want, got []string
+		for l := range strings.Lines(out) {
+			want = append(want, trimBlanks(l)) // the rules do not see blanks behind a value
+		}
+		for e := range table.Entries() {
+			if table.Lookup(e.Key) == e {
+				got = append(got, lower(e.Key)+"\t"+e.Value)
+			}
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s:\n got %q\nwant %q\n%s", name, got, want, words)
 		}
 	}
 }

@@ -43,6 +43,7 @@ type recipient struct {
 	primary, checked   bool // QPRIMARY, QRCPTOK
 	notRemote, selfRef bool
 	badShell, unsafe   bool
+	aliased            bool // an alias stands for it
 	hasUID             bool
 	uid, gid           int
 	shellUser          string // for messages
@@ -63,13 +64,19 @@ func (r *recipient) fail(code int, status, format string, args ...any) {
 	r.state, r.code, r.status, r.text = stateBad, code, status, fmt.Sprintf(format, args...)
 }
 
-// control is the user in whose name a list is read (getctladdr): one whose
-// .forward leads there, or the owner of the list that does.
+// control is the user in whose name programs run and lists are read
+// (getctladdr): whose .forward leads here, or who owns the list that does. An
+// alias on the way takes it away, as was measured.
 func (r *recipient) control() *recipient {
-	for r != nil && !r.hasUID {
-		r = r.from
+	for ; r != nil; r = r.from {
+		if r.hasUID {
+			return r
+		}
+		if r.aliased {
+			return nil
+		}
 	}
-	return r
+	return nil
 }
 
 // Bounds of one expansion.
@@ -300,10 +307,8 @@ func same(a, b *recipient) bool {
 		return false
 	}
 	if a.mailer == progMailer {
-		// The list that names it must be of the same user, or both of nobody,
-		// as was measured.
-		ca, cb := a.from != nil && a.from.hasUID, b.from != nil && b.from.hasUID
-		return ca == cb && (!ca || a.from.uid == b.from.uid)
+		ca, cb := a.control(), b.control()
+		return (ca == nil) == (cb == nil) && (ca == nil || ca.uid == cb.uid)
 	}
 	return true
 }
@@ -484,7 +489,7 @@ func (e *expansion) expandOne(a *recipient, name string, quoted bool, level int)
 			e.allowed(a, "files")
 		}
 		if !quoted && a.state == stateOK && a.has("A") {
-			e.aliased(a, level)
+			e.alias(a, level)
 		}
 		if a.has("5") && !a.notRemote && a.state == stateOK {
 			e.ruleset5(a, level+1)
@@ -514,13 +519,13 @@ func (e *expansion) expandOne(a *recipient, name string, quoted bool, level int)
 	}
 }
 
-// aliased looks a recipient up in the alias files (alias.c:alias).
-func (e *expansion) aliased(a *recipient, level int) {
+// alias looks a recipient up in the alias files (alias.c:alias).
+func (e *expansion) alias(a *recipient, level int) {
 	entry := e.x.alias(a.user)
 	if entry == nil {
 		return
 	}
-	a.selfRef = false
+	a.selfRef, a.aliased = false, true
 	a.state = stateExpanded
 	e.list(entry.Text, a, level+1, func() *Step { return &Step{"alias", entry.Name, entry.Path, entry.Line} })
 	if a.selfRef && a.state == stateExpanded {
@@ -613,8 +618,8 @@ func (e *expansion) delivery(r *recipient) Delivery {
 			d.Account, d.Detail = e.x.users[r.user], r.host
 		}
 	}
-	if (d.Kind == DeliverProgram || d.Kind == DeliverFile) && r.from != nil && r.from.hasUID {
-		d.As = r.from.account
+	if c := r.control(); c != nil && (d.Kind == DeliverProgram || d.Kind == DeliverFile) {
+		d.As = c.account
 	}
 	for p := r; p != nil; p = p.from {
 		if p.owner != "" && d.Sender == "" && p != r {

@@ -33,7 +33,7 @@ type tableLine struct {
 // A TableEntry is a line of a Table that has a key and a value.
 type TableEntry struct {
 	Key   string // as it stands
-	Value string // without the blanks around it
+	Value string // without the blanks around it; makemap keeps those behind it
 	Path  string
 	Line  int
 	// Offset is that of the line in the file.
@@ -110,9 +110,6 @@ func parseTableLine(raw string, at place) (*TableEntry, *qmailkit.Problem) {
 		return nil, nil
 	}
 	if isBlank(text[0]) {
-		if strings.TrimFunc(text, func(r rune) bool { return r < 0x80 && isBlank(byte(r)) }) == "" {
-			return nil, nil
-		}
 		return problem("map-no-key", "the line begins with a blank, and has no key")
 	}
 	i := 0

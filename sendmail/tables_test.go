@@ -32,7 +32,7 @@ func TestTable(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d %d %s=%s", e.Line, e.Offset, e.Key, e.Value))
 	}
 	diff(t, []string{"2 10 Key=value one", "6 44 key=other", "7 54 B@x.example=b # kept", "9 78 last=v"}, got)
-	diff(t, []string{"etc/mail/t:3 map-no-key error", "etc/mail/t:4 map-no-value error", "etc/mail/t:6 map-duplicate warning"}, problems)
+	diff(t, []string{"etc/mail/t:3 map-no-key error", "etc/mail/t:4 map-no-value error", "etc/mail/t:6 map-duplicate warning", "etc/mail/t:8 map-no-key error"}, problems)
 	if e := table.Lookup("KEY"); e == nil || e.Value != "value one" {
 		t.Errorf("the first of two entries counts, not %v", e)
 	}
