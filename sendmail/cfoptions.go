@@ -106,7 +106,11 @@ var shortOptions = map[byte]string{
 func (h *Host) readConfig(ctx context.Context) (*config, error) {
 	c := newConfig()
 	c.path = h.layout.Config
-	c.ownNames(h.ownName(ctx))
+	own, err := h.ownName(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.ownNames(own)
 	if c.path == "" {
 		return c, c.standard(ctx, h)
 	}
@@ -144,19 +148,25 @@ func (h *Host) readConfig(ctx context.Context) (*config, error) {
 }
 
 // ownName is the name that a file of the host gives it.
-func (h *Host) ownName(ctx context.Context) string {
+func (h *Host) ownName(ctx context.Context) (string, error) {
 	for _, name := range []string{"etc/hostname", "etc/HOSTNAME", "etc/nodename", "etc/myname"} {
 		at, fi, err := h.lookup(name)
-		if err != nil || !fi.Mode.IsRegular() {
+		if missing(err) || err == nil && !fi.Mode.IsRegular() {
 			continue
 		}
+		if err != nil {
+			return "", err
+		}
 		for l, err := range h.lines(ctx, at) {
+			if errors.Is(err, qmailkit.ErrIncomplete) {
+				return "", err
+			}
 			if err == nil && !skipped(l.text()) {
-				return strings.TrimSpace(l.text())
+				return strings.TrimSpace(l.text()), nil
 			}
 		}
 	}
-	return "localhost"
+	return "localhost", nil
 }
 
 // ownNames sets the macros j, w, m and k as Sendmail does before it reads its
@@ -311,7 +321,7 @@ func (r *configReader) classFile(class, value string, at place) error {
 	}
 	name, fi, err := r.host.lookup(file)
 	if err != nil || !fi.Mode.IsRegular() {
-		if !optional {
+		if !optional || !missing(err) {
 			r.conf.problems = append(r.conf.problems, at.problem(qmailkit.Error, "class-unreadable",
 				"names of class %.80q should be in %.200q, which is no file that can be read", class, file))
 		}

@@ -82,5 +82,5 @@ func (c *config) standard(ctx context.Context, h *Host) error {
 	if err == nil && at != "" {
 		c.options["aliasfile"] = "/" + at
 	}
-	return nil
+	return err
 }

@@ -256,8 +256,11 @@ func (x *Expander) readTables(ctx context.Context) error {
 func (x *Expander) readShells(ctx context.Context) error {
 	x.shells = map[string]bool{"/bin/sh": true, "/bin/csh": true}
 	at, fi, err := x.host.lookup("etc/shells")
-	if err != nil || !fi.Mode.IsRegular() {
+	if missing(err) || err == nil && !fi.Mode.IsRegular() {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	x.shells = map[string]bool{}
 	for l, err := range x.host.lines(ctx, at) {
