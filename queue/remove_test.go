@@ -484,6 +484,22 @@ func TestRetry(t *testing.T) {
 			t.Errorf("%d: birth moved by %v", id, d)
 		}
 	}
+	old := m.opts.Now().Add(-100 * time.Hour)
+	if err := q.setTime(Info, ids[S5][0], old); err != nil {
+		t.Fatal(err)
+	}
+	for _, renew := range []bool{false, true} {
+		if err := q.Retry(t.Context(), &RetryOptions{Renew: renew}, ids[S5][0]); err != nil {
+			t.Error(err)
+		}
+		want := old
+		if renew {
+			want = m.opts.Now()
+		}
+		if msg, err := q.Message(ids[S5][0]); err != nil || !msg.Birth.Equal(want) {
+			t.Errorf("renew %t: born %v, %v, want %v", renew, msg.Birth, err, want)
+		}
+	}
 	called := false
 	q.Retry(t.Context(), &RetryOptions{Alarm: func() error { called = true; return nil }}, 12345)
 	if called {

@@ -156,6 +156,10 @@ func invoked(line string) string {
 type RetryOptions struct {
 	// At is the time of the next try; zero is now.
 	At time.Time
+	// Renew makes the messages young again, as if they had been queued now: so
+	// qmail-send keeps trying for another lifetime, and begins with short
+	// intervals.
+	Renew bool
 	// Alarm is called at the end if any message was changed: it has to send
 	// the signal ALRM to qmail-send, if that runs.
 	Alarm func() error
@@ -166,7 +170,8 @@ type RetryOptions struct {
 // runs it keeps its own, writes them over these when it ends, and knows the
 // signal ALRM, by which it tries all messages at once. So for a running
 // qmail-send this is worth something only with Alarm, and with the present time;
-// it is safe in any case. The age of a message is left alone.
+// it is safe in any case. The age of a message, which is the time of info, is
+// left alone but for Renew: of that qmail-send takes note at the next try.
 //
 // The error joins a *MessageError for each message whose time was not set, and
 // the one of Alarm.
@@ -190,6 +195,9 @@ func (q *Queue) Retry(ctx context.Context, opts *RetryOptions, ids ...ID) error 
 			if err := q.setTime(p, id, at); err != nil && !errors.Is(err, ErrNoMessage) {
 				return err
 			}
+		}
+		if opts.Renew {
+			return q.setTime(Info, id, q.opts.Now())
 		}
 		return nil
 	})

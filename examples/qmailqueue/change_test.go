@@ -220,6 +220,10 @@ func TestTimes(t *testing.T) {
 	if age := time.Since(mtime("info", empty)); age > time.Hour {
 		t.Errorf("a bounce was expired: age %v", age)
 	}
+	must(t, 0, "", with("retry", q, "-renew", id)...)
+	if age := time.Since(mtime("info", id)); age > time.Hour {
+		t.Errorf("not young again: age %v", age)
+	}
 	must(t, 0, "", with("expire", q, "-lifetime", "1d", "-allow-empty", empty)...)
 	if age := time.Since(mtime("info", empty)); age < 24*time.Hour {
 		t.Errorf("a bounce was not expired though asked for: age %v", age)

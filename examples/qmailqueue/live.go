@@ -157,9 +157,10 @@ makes it try everything now.`,
 				v.at, err = queuedir.ParseTime(s)
 				return err
 			})
+			renew := fs.Bool("renew", false, "take messages for queued now, which undoes expire: they have their whole lifetime again")
 			return v.job.action(func(ctx context.Context, args []string) error {
 				return v.run(ctx, "retry", args, func(alarm func() error, ids []queue.ID) error {
-					return v.q.Retry(ctx, &queue.RetryOptions{At: v.at, Alarm: alarm}, ids...)
+					return v.q.Retry(ctx, &queue.RetryOptions{At: v.at, Renew: *renew, Alarm: alarm}, ids...)
 				})
 			})
 		},

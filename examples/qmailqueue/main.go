@@ -17,12 +17,13 @@
 //	-dN                             delete -id N, or quarantine -id N
 //	-fSENDER, -F're'                quarantine -sender SENDER, -regexp -sender RE
 //	-Stext                          quarantine -subject TEXT
-//	-h're', -H're'                  quarantine -regexp -header 'NAME: RE', with -case
+//	-h're', -H're'                  quarantine -regexp -header 'NAME: RE', with -case;
+//	                                -body looks through all fields
 //	-b're', -B're'                  quarantine -regexp -body RE, with -case
-//	-t're'                          retry -regexp -recipient RE
+//	-t're'                          retry -renew -regexp -recipient RE
 //	-D                              quarantine -all
-//	-a                              retry -pid PID, or kill -ALRM
-//	-V                              -h
+//	-a                              retry -all -pid PID, or kill -ALRM
+//	-V                              none
 //
 //	qmqtool 1.13                    qmailqueue
 //	-l, -L, -R, -T                  list, list -local, list -remote, list -state S4
@@ -30,14 +31,14 @@
 //	-c, -r                          check, repair
 //	-i [-nN]                        top -by ip [-n N]
 //	-S                              list -sort size
-//	-e, -u                          expire SEL, retry SEL
-//	-E, -U (A, R or L)              expire or retry with -all, -remote or -local
+//	-e, -u                          expire SEL, retry -renew SEL
+//	-E, -U (A, R or L)              expire or retry -renew with -all, -remote or -local
 //	-d N,N; -d -f TEXT; -d -o H     delete -id N -id N; quarantine -body TEXT; quarantine -older Hh
 //	-vN [-w]                        show N
 //	-f TEXT                         list -body TEXT
 //	-oN                             list -older Nh
-//	-Bb, -Br                        quarantine -keep -all; restore
-//	-V                              -h
+//	-Bb, -Br                        cp -Rp or tar; repair gives the copy its numbers
+//	-V                              none
 //
 //	queue_repair 0.9.0              qmailqueue
 //	-t, --test                      check; repair -n shows the plan
