@@ -262,6 +262,12 @@ func verdict(tb testing.TB, x *Expander, address string) []string {
 		}
 		lines = append(lines, line)
 	}
+	return sorted(lines)
+}
+
+// sorted sorts the lines of a verdict. How often it says that the aliases are too
+// deep depends on the order in which the ways are gone, and is not compared.
+func sorted(lines []string) []string {
 	slices.Sort(lines)
-	return lines
+	return slices.CompactFunc(lines, func(a, b string) bool { return a == b && strings.HasPrefix(a, "aliasing/forwarding loop broken (") })
 }

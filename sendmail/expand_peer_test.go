@@ -109,8 +109,7 @@ func peerLines(lines []string) []string {
 		}
 		out = append(out, fileAndLine.ReplaceAllString(l, ""))
 	}
-	slices.Sort(out)
-	return out
+	return sorted(out)
 }
 
 // goldenFile holds the real program's verdicts for a host.

@@ -97,6 +97,7 @@ type expansion struct {
 	reads    int
 	steps    int
 	full     bool
+	tooDeep  bool  // MaxAliasRecursion was reached
 	err      error // of ctx, or of a read
 }
 
@@ -409,7 +410,8 @@ func (e *expansion) recipient(a *recipient, level int) {
 	a.primary = a.primary || level == 0
 	if level > e.levels {
 		a.fail(554, "5.4.6", "aliasing/forwarding loop broken (%d aliases deep; %d max)", level, e.levels)
-		e.queue = append(e.queue, a)
+		e.errors = append(e.errors, a) // and not in the queue, where it would hide a shorter way
+		e.tooDeep = true
 		return
 	}
 	name := unquote(a.user)
@@ -439,7 +441,7 @@ func (e *expansion) recipient(a *recipient, level int) {
 	if a.state == stateOK {
 		e.expandOne(a, name, quoted, level)
 	}
-	if a.from == nil && a.state.dead() && !slices.ContainsFunc(e.queue, func(q *recipient) bool { return !q.state.dead() }) {
+	if a.from == nil && a.state.dead() && !e.tooDeep && !slices.ContainsFunc(e.queue, func(q *recipient) bool { return !q.state.dead() }) {
 		a.fail(554, "5.4.6", "aliasing/forwarding loop broken")
 		e.problem(place{path: e.x.conf.path}, qmailkit.Error, "alias-loop", "%.80q leads back to itself", a.address)
 	}
