@@ -167,3 +167,42 @@ func TestRepairFaults(t *testing.T) {
 		}
 	}
 }
+
+// TestRepairInTheWay: where something cannot be taken out of the place that
+// another file is to move to, nothing moves, and qmail-send can start.
+func TestRepairInTheWay(t *testing.T) {
+	m := makeQueue(t, small)
+	q := m.open(t)
+	id := byState(t, q)[S5][0]
+	whole := m.whole(t)
+	wrong := id + 3000 // in the same directories
+	for p := range numParts {
+		err := os.Rename(filepath.Join(m.dir, q.layout.Path(p, id)), filepath.Join(m.dir, q.layout.Path(p, wrong)))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(m.dir, q.layout.Path(Local, id)), []byte("Told@example.com\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := m.contents(t)
+	full := func(op, name string) error { return syscall.ENOSPC }
+	l := lockQueue(t, q)
+	p, err := q.PlanRepair(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Apply(t.Context(), p, &ApplyOptions{Quarantine: m.openQuarantine(t, full)}); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "in the way") {
+		t.Errorf("%v", err)
+	}
+	l.Close()
+	sameCounts(t, "files", m.contents(t), before)
+	if _, err := os.Lstat(filepath.Join(m.dir, "lock", mutexName)); err != nil {
+		t.Error(err)
+	}
+	if err := m.mend(t, 2); err != nil {
+		t.Error(err)
+	}
+	m.clean(t)
+	sameCounts(t, "messages", m.whole(t), whole)
+}
