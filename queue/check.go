@@ -99,7 +99,7 @@ func (f fault) problem() qmailkit.Problem {
 //	queue.mode            error     wrong permissions (a warning where they hinder nobody)
 //	queue.owners-unknown  error     the directories belong to root: name the owners in the options
 //	queue.device          error     a directory lies on another file system: qmail-queue cannot link into it
-//	queue.hard-link       warning   a file of qmail-send has a second name
+//	queue.hard-link       info      a file of qmail-send has a second name
 //	queue.tcpto-size      warning   tcpto is not 1024 bytes long
 //	queue.unfinished      error     a change of the queue by this package was interrupted
 //	queue.extra-dir       error     a numbered directory outside the split: qmail reads nothing in it
@@ -120,7 +120,7 @@ func (f fault) problem() qmailkit.Problem {
 //	queue.info-tail       info      something behind the sender, which qmail-send ignores
 //	queue.bad-record      error     a record of unknown kind: qmail-send goes no further
 //	queue.cut-record      error     a last record without its end: qmail-send does not see that recipient
-//	queue.long-record     warning   an address that qmail-queue would not have taken
+//	queue.long-record     info      an address that qmail-queue would not have taken
 //	queue.no-sender       error     todo without sender
 //	queue.no-recipients   info      a preprocessed message without recipients: it was delivered, or ended early;
 //	                                qmail-send removes it when it is started

@@ -247,7 +247,7 @@ func (x *examiner) owners(arriving bool) {
 		switch f.part {
 		case Info, Local, Remote, Bounce:
 			if f.info.Nlink > 1 {
-				x.add(newFault(codeHardLink, qmailkit.Warning, f.path, "file has %d names", f.info.Nlink).
+				x.add(newFault(codeHardLink, qmailkit.Info, f.path, "file has %d names", f.info.Nlink).
 					of(x.id).toFix("no repair: what is written under one name shows under the other"))
 			}
 		}

@@ -142,7 +142,7 @@ func (x *examiner) records(f *found) error {
 	}
 	x.recordFault(f, codeBadRecord, qmailkit.Error, &bad, "repair moves the message out of the queue, from where it can be queued again")
 	x.recordFault(f, codeCutRecord, qmailkit.Error, &cut, "repair moves the message out of the queue, from where it can be queued again")
-	x.recordFault(f, codeLongRecord, qmailkit.Warning, &long, "no repair: it will be tried, and fail")
+	x.recordFault(f, codeLongRecord, qmailkit.Info, &long, "no repair: it will be tried, and fail")
 	if f.part == Todo && !sender && bad.n <= maxBad {
 		x.add(newFault(codeNoSender, qmailkit.Error, f.path, "envelope without sender").of(x.id).
 			toFix("repair moves the message out of the queue, from where it can be queued again with a sender"))
