@@ -27,7 +27,7 @@ func (s *site) program(stdin, cmd string, args ...string) *exec.Cmd {
 	return p
 }
 
-// kills is how often each job is killed.
+// kills is how many rounds each job is killed in. There are eight jobs or more.
 func kills(t *testing.T) int {
 	switch {
 	case os.Getenv("QMAILKIT_LONG") == "1":
@@ -35,7 +35,7 @@ func kills(t *testing.T) int {
 	case testing.Short():
 		return 1
 	}
-	return 5
+	return 2
 }
 
 // sequence are jobs, each of which can be run again after it was
