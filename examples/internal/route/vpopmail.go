@@ -38,6 +38,9 @@ type Vpopmail struct {
 	Extensions bool
 	// Backend keeps the users' records; nil is vpasswd.
 	Backend vpopmail.Backend
+	// Store is asked, whatever the home, by who has the installation open
+	// already; then nothing else here is needed. It may be nil.
+	Store *vpopmail.Store
 
 	mu     sync.Mutex
 	stores map[string]*vpopmail.Store
@@ -114,7 +117,7 @@ func planned(plan *vpopmail.DeliveryPlan) *Result {
 // known says whether an answer of nobody is one: users in a database leave no
 // vpasswd.
 func (v *Vpopmail) known(s *vpopmail.Store, plan *vpopmail.DeliveryPlan) error {
-	if v.Backend != nil || plan.User != nil || plan.Domain == nil || plan.By != "catch-all" {
+	if v.Store != nil || v.Backend != nil || plan.User != nil || plan.Domain == nil || plan.By != "catch-all" {
 		return nil
 	}
 	root, name, err := s.Place(plan.Domain.Dir)
@@ -133,6 +136,9 @@ func (v *Vpopmail) known(s *vpopmail.Store, plan *vpopmail.DeliveryPlan) error {
 
 // store opens the installation with this home.
 func (v *Vpopmail) store(home string) (*vpopmail.Store, error) {
+	if v.Store != nil {
+		return v.Store, nil
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if s := v.stores[home]; s != nil {
