@@ -27,7 +27,7 @@ func doCommands(ctx context.Context, c *config, env *cli.Env) error {
 			env.Printf("%s\n", p.String())
 		}
 	}
-	env.Printf("The script makes domains and accounts; their mail is not in it: see mbox2maildir.\n")
+	env.Printf("The script makes domains and accounts. Their mail is not in it: see mbox2maildir. Aliases, catch-alls and .qmail files are not either: see plan.\n")
 	if left > 0 {
 		return cli.Partialf("%s not in the script", cli.Plural(int64(left), "item is|items are"))
 	}
@@ -43,6 +43,13 @@ func (m *move) commands() iter.Seq2[vpopmail.Command, error] {
 		for _, a := range m.aliases {
 			if !yield(vpopmail.AliasCommand(m.domain, a), nil) {
 				return
+			}
+		}
+		if m.addresses != nil {
+			for _, d := range m.addresses.Separate {
+				if !yield(vpopmail.DomainCommand(vpopmail.DomainSpec{Name: d.Name}), nil) {
+					return
+				}
 			}
 		}
 		for _, a := range m.accounts {

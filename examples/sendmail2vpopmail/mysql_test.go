@@ -81,7 +81,7 @@ func TestDatabase(t *testing.T) {
 		t.Errorf("planned %+v\nmade %+v", planned.Totals, made.Totals)
 	}
 	rows := d.rows()
-	if n := made.Totals.AccountsMade + 1; len(rows) != int(n) { // and postmaster
+	if n := made.Totals.AccountsMade + 2; len(rows) != int(n) { // and two postmasters
 		t.Errorf("%d rows, want %d: %q", len(rows), n, rows)
 	}
 	for _, row := range rows {

@@ -173,6 +173,7 @@ func (m *move) printPolicy(env *cli.Env) {
 	for _, a := range m.aliases {
 		env.Printf(", alias domain %s", a)
 	}
+	m.printAddresses(env)
 	env.Printf(" (vpopmail %d.%d at %s)\n\nRules for accounts:\n", m.profile.Release/10, m.profile.Release%10, m.profile.Home)
 	for _, r := range m.c.policy.Rules() {
 		env.Printf("  %-12s %-20s %s\n", r.Name, r.Setting, r.Effect)

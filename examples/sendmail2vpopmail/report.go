@@ -56,11 +56,16 @@ func (m *move) notices() []report.Notice {
 	default:
 		pop += "Where Dovecot will serve the mailboxes, -uidl x-uidl or -uidl uw lets it go on with the old ones."
 	}
-	return []report.Notice{
+	list := []report.Notice{
 		{Code: "notice.pop3-uidl", Title: "POP3 programs see new UIDLs", Words: pop},
 		{Code: "notice.journal", Title: "A file " + maildir.JournalName + " stays in each Maildir",
 			Words: "It lets the move be run again without bringing back what readers have deleted. Remove it when the old host is off."},
 	}
+	if m.addresses != nil {
+		list = append(list, report.Notice{Code: "notice.detail", Title: "Addresses with a detail bounce",
+			Words: "Sendmail delivers user+detail to user. vpopmail looks for a user of the whole name; only those aliases and virtual users that have the detail in their name are carried."})
+	}
+	return list
 }
 
 func (m *move) address(a *account) string { return a.Name + "@" + m.domain }

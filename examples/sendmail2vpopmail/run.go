@@ -22,6 +22,7 @@ type migration struct {
 	users map[string]vpopmail.UserResult // by name
 	moved []moved
 	owner vpopmail.Owner
+	taken map[string]bool // domains that cannot have addresses of their own
 }
 
 // moved is what became of an account's mail.
@@ -41,7 +42,7 @@ func doRun(ctx context.Context, c *config, env *cli.Env) error {
 		return err
 	}
 	defer m.close()
-	g := &migration{move: m, t: t, users: map[string]vpopmail.UserResult{}}
+	g := &migration{move: m, t: t, users: map[string]vpopmail.UserResult{}, taken: map[string]bool{}}
 	m.problem(t.problems...)
 	started := c.now()
 	c.copy.LockMark = t.mark
@@ -59,9 +60,12 @@ func doRun(ctx context.Context, c *config, env *cli.Env) error {
 }
 
 // all does the steps in an order in which nothing can bounce: accounts, their
-// mail, and only then the domains go live.
+// mail, aliases, and only then the domains go live.
 func (g *migration) all(ctx context.Context) error {
 	if err := g.prepare(ctx); err != nil {
+		return err
+	}
+	if err := g.prepareSeparate(ctx); err != nil {
 		return err
 	}
 	if err := g.addUsers(ctx); err != nil {
@@ -70,12 +74,18 @@ func (g *migration) all(ctx context.Context) error {
 	if err := g.copyMail(ctx); err != nil {
 		return err
 	}
+	if err := g.addAliases(ctx); err != nil {
+		return err
+	}
 	return g.goLive(ctx)
 }
 
 // prepare makes the domain, with its postmaster, where nobody sees it yet.
 func (g *migration) prepare(ctx context.Context) error {
 	spec := vpopmail.DomainSpec{Name: g.domain}
+	if g.addresses != nil {
+		spec.CatchAll = g.addresses.CatchAll
+	}
 	pw, err := g.c.postmasterPassword()
 	if err != nil {
 		return err
@@ -278,6 +288,13 @@ func (g *migration) goLive(ctx context.Context) error {
 			return err
 		}
 		list = append(list, vpopmail.Live{Name: a, AliasOf: g.domain})
+	}
+	if g.addresses != nil {
+		for _, d := range g.addresses.Separate {
+			if !g.taken[d.Name] {
+				list = append(list, vpopmail.Live{Name: d.Name})
+			}
+		}
 	}
 	planned, err := g.t.Store.PlanLive(ctx, list)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/examples/internal/aliasmap"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/mailcopy"
 	"github.com/qmailkit/qmailkit/maildir"
@@ -26,9 +27,11 @@ type move struct {
 	host    *sendmail.Host
 	profile vpopmail.Profile
 
-	domain   string
-	aliases  []string
-	accounts []*account
+	domain  string
+	aliases []string
+	// addresses is nil where aliases are not carried.
+	addresses *aliasmap.Map
+	accounts  []*account
 	// postmaster is set where the old host has an account of that name.
 	postmaster bool
 	left       []sendmail.Decision // accounts that are not carried
@@ -87,6 +90,9 @@ func (c *config) survey(ctx context.Context, profile vpopmail.Profile) (*move, e
 	}
 	if err == nil {
 		err = m.findAccounts(ctx)
+	}
+	if err == nil {
+		err = m.findAliases(ctx)
 	}
 	if err == nil {
 		err = m.findLeftovers(ctx)
@@ -345,7 +351,9 @@ func (m *move) findLeftovers(ctx context.Context) error {
 			}
 			continue
 		}
-		m.problem(p)
+		if !m.settled(p) {
+			m.problem(p)
+		}
 	}
 	return nil
 }

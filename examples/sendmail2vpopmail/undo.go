@@ -26,8 +26,14 @@ type undoing struct {
 	users   []record
 	some    bool             // not all accounts are to be taken back
 	stay    map[string]error // accounts that cannot go, and why
-	counts  struct{ Messages, Users, Kept int }
+	counts  struct{ Messages, Users, Kept, Dots int }
 	problem []qmailkit.Problem
+
+	dots     []dot           // what run wrote for addresses and .forward files
+	written  map[string]bool // their files, as run left them
+	late     []state.Record  // to be forgotten when their domain is gone
+	separate []record        // domains of addresses
+	used     bool            // one of these cannot go
 }
 
 func doUndo(ctx context.Context, c *config, env *cli.Env) error {
@@ -36,7 +42,7 @@ func doUndo(ctx context.Context, c *config, env *cli.Env) error {
 		return err
 	}
 	defer t.close()
-	u := &undoing{c: c, t: t, stay: map[string]error{}}
+	u := &undoing{c: c, t: t, stay: map[string]error{}, written: map[string]bool{}}
 	found, err := u.load(ctx)
 	if err != nil {
 		return err
@@ -71,6 +77,12 @@ func doUndo(ctx context.Context, c *config, env *cli.Env) error {
 // all takes messages back first, then what is empty by that. A domain whose
 // accounts all go is taken from qmail before them, so that nothing bounces.
 func (u *undoing) all(ctx context.Context) error {
+	if err := u.findDots(ctx); err != nil {
+		return err
+	}
+	if err := u.findSeparate(ctx); err != nil {
+		return err
+	}
 	for _, r := range u.users {
 		if err := u.messages(ctx, r.User.user()); err != nil {
 			return err
@@ -92,8 +104,17 @@ func (u *undoing) all(ctx context.Context) error {
 		u.count(whole)
 		return nil
 	}
+	off := whole || !u.stays()
 	if err := u.revert(ctx, whole); err != nil {
 		return err
+	}
+	if err := u.takeDots(ctx, whole, off); err != nil {
+		return err
+	}
+	if off {
+		if err := u.takeSeparate(ctx, whole); err != nil {
+			return err
+		}
 	}
 	var gone []vpopmail.User
 	for _, r := range u.users {
@@ -108,13 +129,17 @@ func (u *undoing) all(ctx context.Context) error {
 	return u.accounts(ctx, gone, whole)
 }
 
+// stays says whether the lines that tell qmail stay, where not all of the
+// domain goes.
+func (u *undoing) stays() bool { return u.made.Made || u.some || u.used || len(u.stay) > 0 }
+
 // revert takes the lines back that tell qmail. Those of alias domains of a
 // domain that run did not make go as soon as no account of run's stays.
 func (u *undoing) revert(ctx context.Context, whole bool) error {
 	switch {
 	case len(u.made.Changes) == 0:
 		return nil
-	case !whole && (u.made.Made || u.some || len(u.stay) > 0):
+	case !whole && u.stays():
 		if !u.some {
 			u.report("undo.domain-stays", u.domain, errors.New("the domain stays: it has accounts, or files, that stay"))
 		}
@@ -186,7 +211,9 @@ func (u *undoing) judge(ctx context.Context, user *vpopmail.User) error {
 	}
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		// Files that would keep the directory, a server's indexes for one.
-		err = u.strange(user.Dir, func(p string) bool { return accountFile(p) || u.c.dryRun && message(p) })
+		err = u.strange(user.Dir, func(p string) bool {
+			return accountFile(p) || u.c.dryRun && message(p) || u.written[user.Dir+"/"+p]
+		})
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -316,7 +343,7 @@ func (u *undoing) countMessages(ctx context.Context, user *vpopmail.User) error 
 // whole says whether no account of the domain stays, and nothing else that did
 // not come by run.
 func (u *undoing) whole(ctx context.Context) (bool, error) {
-	if !u.made.Made || u.some {
+	if !u.made.Made || u.some || u.used {
 		return false, nil
 	}
 	mine := map[string]bool{}
@@ -348,7 +375,7 @@ func (u *undoing) whole(ctx context.Context) (bool, error) {
 	slices.Sort(homes)
 	err = u.strange(d.Dir, func(p string) bool {
 		i, _ := slices.BinarySearch(homes, p) // the greatest that p may begin with stands before
-		return domainFile(p) || i > 0 && strings.HasPrefix(p, homes[i-1])
+		return domainFile(p) || u.written[d.Dir+"/"+p] || i > 0 && strings.HasPrefix(p, homes[i-1])
 	})
 	if err != nil {
 		u.report("undo.domain-file", d.Dir, err)
@@ -368,7 +395,7 @@ func (u *undoing) accounts(ctx context.Context, gone []vpopmail.User, whole bool
 	u.counts.Users = len(removed)
 	var forget []state.Record
 	for _, user := range gone {
-		if err := u.takeDown(user.Dir, accountFile); err != nil {
+		if err := u.takeDown(user.Dir, func(p string) bool { return accountFile(p) || u.written[user.Dir+"/"+p] }); err != nil {
 			u.report("undo.directory", user.Dir, err)
 			continue
 		}
@@ -376,12 +403,13 @@ func (u *undoing) accounts(ctx context.Context, gone []vpopmail.User, whole bool
 	}
 	if whole {
 		if len(u.made.Dir) > 0 {
-			err = u.takeDown(string(u.made.Dir), domainFile)
+			dir := string(u.made.Dir)
+			err = u.takeDown(dir, func(p string) bool { return domainFile(p) || u.written[dir+"/"+p] })
 		}
 		if err := errors.Join(err, u.t.Store.ForgetDomain(ctx, u.domain)); err != nil {
 			return err
 		}
-		forget = append(forget, state.Record{Key: domainKey(u.domain)})
+		forget = append(append(forget, u.late...), state.Record{Key: domainKey(u.domain)})
 	}
 	if len(forget) == 0 {
 		return nil

@@ -20,6 +20,8 @@ type proof struct {
 	t *target
 	r *report.Report
 	v *report.Verification
+
+	asked int // addresses that were followed
 }
 
 func doVerify(ctx context.Context, c *config, env *cli.Env) error {
@@ -76,6 +78,9 @@ func (p *proof) all(ctx context.Context) error {
 		p.c.copy.Progress.Mailboxes(1)
 	}
 	p.r.Accounts = append(p.r.Accounts, p.leftRows()...)
+	if err := p.addressesProof(ctx); err != nil {
+		return err
+	}
 	return nil
 }
 

@@ -62,8 +62,12 @@ func manifest() *Manifest {
 		Reported: []Report{
 			{"sendmail.aliases-not-carried", "etc/mail/aliases"},
 			{"sendmail.virtusertable-not-carried", "etc/mail/virtusertable"},
+			{"sendmail.forward-not-carried", "home/carol/.forward"},
+			{"sendmail.forward-not-carried", "home/dave/.forward"},
+			{"sendmail.vacation-not-carried", "home/dave/.vacation.msg"},
 			{"sendmail.forward-not-carried", "home/ivan/.forward"},
 			{"sendmail.procmailrc-not-carried", "home/ivan/.procmailrc"},
+			{"sendmail.forward-not-carried", "home/mike/.forward"},
 			{"sendmail.spool-without-account", "var/mail/victor"},
 		},
 	}
@@ -186,11 +190,14 @@ func (b *builder) system() error {
 	}{
 		{"etc/passwd", passwdFile(), 0o644},
 		{"etc/shadow", shadowFile(), 0o600},
+		{"etc/shells", "/bin/sh\n/bin/bash\n", 0o644},
 		{"etc/hostname", "mail.wonderland.example\n", 0o644},
 		{"etc/mail/local-host-names", "# the names that this host receives mail for\nwonderland.example\nlooking-glass.example\n\nCroquet.example\nlocalhost\n", 0o644},
-		{"etc/mail/aliases", "# who gets the system's mail\nmailer-daemon: postmaster\npostmaster: root\nroot: alice\n" +
-			"tea-party: alice, hatter@tea.example,\n\tdormouse@tea.example\narchive: \"|/usr/local/bin/archive -q\"\n", 0o644},
-		{"etc/mail/virtusertable", "info@looking-glass.example\tcarol\nsales@croquet.example\terin\n@croquet.example\terror:nouser 550 No such user here\n", 0o644},
+		{"etc/mail/aliases", aliasesFile, 0o644},
+		{"etc/mail/lists/croquet", "# who plays\nerin, frank\nheidi@wonderland.example\nFlamingo@zoo.example\n", 0o644},
+		{"etc/mail/virtusertable", "info@wonderland.example\tcarol\ninfo@looking-glass.example\tcarol\nsales@croquet.example\terin\n" +
+			"team@croquet.example\tcroquet-team\nold@croquet.example\terror:nouser 550 Ask the sales department\n" +
+			"@croquet.example\terror:nouser 550 No such user here\n", 0o644},
 		{"var/mail/victor", plainBox("victor", "frank@stein.example", 1).text.String(), 0o600}, // who has left
 	} {
 		if err := b.write(f.path, f.text, 0, 0, f.mode); err != nil {
@@ -199,6 +206,15 @@ func (b *builder) system() error {
 	}
 	return nil
 }
+
+// aliasesFile has one of each kind: what is carried, what is written as a
+// comment, and what cannot be carried at all.
+const aliasesFile = "# who gets the system's mail\nmailer-daemon: postmaster\npostmaster: root\nroot: alice\n" +
+	"tea-party: alice, hatter@tea.example,\n\tdormouse@tea.example\narchive: \"|/usr/local/bin/archive -q\"\n" +
+	"croquet-team: :include:/etc/mail/lists/croquet\nowner-croquet-team: carol\n" +
+	"everyone: tea-party, croquet-team, Alice, mike, ivan\n" +
+	"bob: \\bob, erin\nlog: /var/log/mail-archive\nnobody: /dev/null\n" +
+	"\"queen of hearts\": heidi\nnight: backup\nround: about\nabout: round\n"
 
 // homes makes the home directories of people. That of judy is on another disk.
 func (b *builder) homes() error {
@@ -249,12 +265,21 @@ func (b *builder) oddities() error {
 		{"alice", "home/alice/.mailboxlist", "INBOX\nmail/Work/2004\nmail/release.notes\nmail/" + draftsName + "\n"},
 		{"alice", "home/alice/mail/.imap/INBOX/dovecot.index", "not for you\n"},
 		{"bob", "home/bob/mail/.subscriptions", "lists/qmail\n"},
-		{"ivan", "home/ivan/.forward", "\\ivan, ivan@moscow.example\n"},
 		{"ivan", "home/ivan/.procmailrc", "MAILDIR=$HOME/mail\n\n:0:\n* ^List-Id:.*throne\nthrone\n"},
 		{"niaj", "home/niaj/mail/empty", ""},
+		{"dave", "home/dave/.vacation.msg", "Subject: away\n\nI read mail again on Monday.\n"},
 	} {
 		u := owner(f.owner)
 		if err := b.write(f.path, f.text, u.uid, u.group(), 0o600); err != nil {
+			return err
+		}
+	}
+	for name, text := range map[string]string{
+		"carol": "carol@bells.example\n", "dave": "\\dave, \"|/usr/bin/vacation dave\"\n", "ivan": "\\ivan, ivan@moscow.example\n", "mike": "erin\n",
+	} {
+		// All may read them, so that a copy in a plain user's hands means the same.
+		u := owner(name)
+		if err := b.write("home/"+name+"/.forward", text, u.uid, u.group(), 0o644); err != nil {
 			return err
 		}
 	}
