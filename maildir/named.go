@@ -114,7 +114,7 @@ func (w *writer) carry(c *Committer, t *task, flags Flags) error {
 	}
 	r := t.m.Body()
 	body := &sourceReader{r: r}
-	t.result.Size, err = copyTo(f, body)
+	t.result.Size, err = copyTo(f, body, t.m.Size)
 	if closer, ok := r.(io.Closer); ok {
 		if e := closer.Close(); body.err == nil && e != nil {
 			body.err = e

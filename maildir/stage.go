@@ -143,16 +143,21 @@ func (w *writer) read(t *task) (content Content, inline bool, err error) {
 		}
 	}
 	w.quick.Reset()
-	t.result.Size, err = copyTo(io.MultiWriter(w.hash, &w.quick), m.Body())
+	t.result.Size, err = copyTo(io.MultiWriter(w.hash, &w.quick), m.Body(), maxCopy)
 	if err != nil {
 		err = &sourceError{err}
 	}
 	return w.hash.sum(), false, err
 }
 
-// copyTo copies a large message through a buffer of its own.
-func copyTo(w io.Writer, r io.Reader) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, make([]byte, 256<<10))
+// maxCopy is the largest buffer that a message is copied through.
+const maxCopy = 256 << 10
+
+// copyTo copies a message through a buffer of its own: of the size that it is
+// said to have, so that many small ones do not cost a large buffer each.
+func copyTo(w io.Writer, r io.Reader, size int64) (int64, error) {
+	n := min(max(size+1, 4<<10), maxCopy)
+	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, make([]byte, n))
 }
 
 // again decides about a message that an earlier run delivered: its flags
@@ -300,7 +305,7 @@ func (w *writer) copy(f *safefs.File, t *task) error {
 	want := w.quick.Sum64()
 	w.quick.Reset()
 	body := &sourceReader{r: t.m.Body()}
-	n, err := copyTo(io.MultiWriter(f, &w.quick), body)
+	n, err := copyTo(io.MultiWriter(f, &w.quick), body, maxCopy)
 	if body.err != nil {
 		return &sourceError{body.err}
 	}
@@ -328,7 +333,7 @@ func (w *writer) ahead(c *Committer, t *task) (name string, content Content, err
 	}
 	w.hash.reset()
 	body := &sourceReader{r: t.m.Body()}
-	t.result.Size, err = copyTo(io.MultiWriter(f, w.hash), body)
+	t.result.Size, err = copyTo(io.MultiWriter(f, w.hash), body, maxCopy)
 	if body.err != nil {
 		err = &sourceError{body.err}
 	}
