@@ -31,6 +31,14 @@ func (s *site) dots() map[string]string {
 	return out
 }
 
+// needOwners skips a test whose .forward files must be their users'.
+func needOwners(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give .forward files to their users, without which Sendmail does not read them")
+	}
+}
+
 // anyway runs a command that may leave something behind.
 func (s *site) anyway(command string, args ...string) *report.Report {
 	s.t.Helper()
@@ -58,6 +66,7 @@ func about(items []report.Item, prefix string) []string {
 // TestAliases moves the sample's addresses. The verification follows each of
 // them through both hosts.
 func TestAliases(t *testing.T) {
+	needOwners(t)
 	s := newSite(t)
 	r := s.report(3, "run")
 	const w, c = "wonderland.example/", "croquet.example/"
@@ -116,6 +125,7 @@ func TestAliases(t *testing.T) {
 
 // TestAllowPrograms enables programs and files.
 func TestAllowPrograms(t *testing.T) {
+	needOwners(t)
 	s := newSite(t)
 	r := s.report(3, "run", "-allow-programs")
 	dots := s.dots()
@@ -133,6 +143,7 @@ func TestAllowPrograms(t *testing.T) {
 // TestChangedAliases: what changed at the source follows, what changed at the
 // target stays and is told, and the proof finds it.
 func TestChangedAliases(t *testing.T) {
+	needOwners(t)
 	s := newSite(t)
 	s.move(3, "run")
 	const dir = "new/vpopmail/domains/wonderland.example/"
@@ -174,6 +185,20 @@ func TestChangedAliases(t *testing.T) {
 		t.Errorf("%s", words)
 	}
 	diff(t, "&bob@wonderland.example\n", s.dots()["wonderland.example/.qmail-own"])
+}
+
+// TestForeignForwards: a copy of the old host of which all belongs to one plain
+// user has .forward files that Sendmail would not read. They are told of as not
+// carried.
+func TestForeignForwards(t *testing.T) {
+	s := ownSite(t, "ann", "bob")
+	s.write("old/home/ann/.forward", "far@else.example\n")
+	s.chown("old/home/ann/.forward", 4711)
+	s.check(os.Chmod(s.path("old/home/ann/.forward"), 0o600))
+	r := s.report(3, "run")
+	diff(t, []string{"sendmail.forward-not-carried home/ann/.forward"}, itemPlaces(r.NotCarried))
+	diff(t, []string{"sendmail.forward-refused home/ann/.forward"}, about(r.Oddities, "sendmail.forward"))
+	diff(t, map[string]string{}, s.dots())
 }
 
 // TestCutOffAliases runs again after some lines of an address were written and
@@ -308,12 +333,16 @@ func randomHost(s *site, rng *rand.Rand, users []string) (settings string) {
 // new host where Sendmail delivers it, each in one copy, a second run changes
 // nothing, and undo takes all of it back.
 func TestRandomHosts(t *testing.T) {
+	seeds := []uint64{39} // a file in a .forward
 	n := 12
 	if os.Getenv("QMAILKIT_LONG") != "" {
 		n = 400
 	}
+	for i := range n {
+		seeds = append(seeds, uint64(i))
+	}
 	users := []string{"ann", "bob", "cyd", "dan", "eve"}
-	for seed := range uint64(n) {
+	for _, seed := range seeds {
 		s := ownSite(t, users...)
 		s.write("old/etc/mail/local-host-names", "example.org\ntwo.example\nthree.example\n")
 		settings := randomHost(s, rand.New(rand.NewPCG(7, seed)), users)

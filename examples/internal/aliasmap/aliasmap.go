@@ -122,6 +122,7 @@ type Map struct {
 	// Addresses are those that a proof has to ask for, of all domains.
 	Addresses []Address
 	Problems  []qmailkit.Problem
-	// Read are the .forward files and lists that were followed.
+	// Read are the .forward files and lists that were followed. One that
+	// Sendmail refuses is not among them.
 	Read map[string]bool
 }

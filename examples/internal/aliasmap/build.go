@@ -26,6 +26,9 @@ type Options struct {
 	NameOK func(name string) error
 	// AllowPrograms enables programs and files.
 	AllowPrograms bool
+	// NoFiles says that vdelivermail reads the lines of addresses, as it does
+	// where they are in a database. It delivers to no file.
+	NoFiles bool
 }
 
 // A candidate is a name that the old host may have mail for.
@@ -183,7 +186,6 @@ func (b *builder) expand(address string) (*verdict, error) {
 		if p.Code != "sendmail.alias-loop" { // which fate tells of, with its place
 			b.problem(p)
 		}
-		b.m.Read[p.Path] = true
 	}
 	v := b.judge(x)
 	for _, s := range v.all {

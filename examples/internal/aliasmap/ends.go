@@ -78,6 +78,9 @@ func (b *builder) judge(x *sendmail.Expansion) *verdict {
 		case sendmail.DeliverFile:
 			if d.File == "/dev/null" {
 				v.ends = append(v.ends, End{Discard, ""})
+			} else if b.o.AllowPrograms && (b.o.NoFiles || forwarded(d.Via)) {
+				v.off = append(v.off, d.File)
+				lose("alias.file-disabled", "written as a comment, because vdelivermail delivers to no file: "+cut(d.File))
 			} else {
 				b.command(v, File, d.File, d.File, lose)
 			}
@@ -150,6 +153,11 @@ func plainAddress(s string) bool {
 		}
 	}
 	return true
+}
+
+// forwarded says that a .forward is on the way.
+func forwarded(via []sendmail.Step) bool {
+	return slices.ContainsFunc(via, func(s sendmail.Step) bool { return s.Kind == "forward" })
 }
 
 func firstFile(via []sendmail.Step) *sendmail.Step {
