@@ -50,7 +50,7 @@ func options() *aliasmap.Options {
 	return &aliasmap.Options{
 		Domain: "example.org", Domains: []string{"two.example"}, Users: map[string]string{"ann": "ann", "bob": "bob", "cyd": "cyd"},
 		NameOK: func(name string) error {
-			if strings.ContainsAny(name, "/ \xfc") {
+			if strings.ContainsAny(name, "/ ") || strings.IndexByte(name, 0xfc) >= 0 {
 				return errors.New("no such name here")
 			}
 			return nil
