@@ -54,6 +54,7 @@ type Records interface {
 // says that a look-up failed: then nothing is known of who is there, and Put
 // and Commit fail.
 type LookupErrors interface {
+	// Err is the first error of a look-up, or nil.
 	Err() error
 }
 
