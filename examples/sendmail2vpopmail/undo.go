@@ -26,7 +26,7 @@ type undoing struct {
 	users   []record
 	some    bool             // not all accounts are to be taken back
 	stay    map[string]error // accounts that cannot go, and why
-	counts  struct{ Messages, Users, Kept, Dots int }
+	counts  struct{ Messages, Users, Kept int }
 	problem []qmailkit.Problem
 
 	dots     []dot           // what run wrote for addresses and .forward files

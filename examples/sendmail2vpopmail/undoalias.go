@@ -140,19 +140,16 @@ func (u *undoing) takeDots(ctx context.Context, whole, off bool) error {
 			continue
 		case d.gone:
 		case whole, off && domain != u.domain: // goes with its domain
-			u.counts.Dots++
 			u.late = append(u.late, state.Record{Key: d.key})
 			continue
 		case d.home:
 			if err := u.removeDot(ctx, d.addr); err != nil {
 				return err
 			}
-			u.counts.Dots++
 		default:
 			if _, err := u.t.Store.RemoveAlias(ctx, d.addr); err != nil && !errors.Is(err, vpopmail.ErrNoDomain) {
 				return err
 			}
-			u.counts.Dots++
 		}
 		forget = append(forget, state.Record{Key: d.key})
 	}
