@@ -88,6 +88,8 @@
 //	-e in 5.4 keeps the old clear password (vmoduser)     removed with its hash
 //	SQL: text cut or refused by its column after half of    ErrTooLong or ErrBadByte,
 //	    the account is made                                  nothing made
+//	SQL: permissions behind perm_autoresponder are read   read by their names
+//	    from the column before
 //	SQL: a-b.c and a.b.c share one table                  ErrBadDomain
 //	SQL: backslashes before quotes, in any sql_mode       placeholders only
 //	SQL: ':' in gecos, which vconvert makes fields of     ErrBadByte
