@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		Root: &cli.Command{Short: "run the races", Setup: setupRaces},
 		Commands: []*cli.Command{
 			{Name: "gen", Args: "FILE", Short: "write a generated mbox, and FILE" + spansSuffix + " for the floor", Min: 1, Max: 1, Setup: setupGen},
+			{Name: "plesk", Args: "DIR", Short: "write the file system of a Plesk host with generated mailboxes", Min: 1, Max: 1, Setup: setupPlesk},
 			{Name: "host", Args: "DIR", Short: "write the file system of a Sendmail host with generated spools", Min: 1, Max: 1, Setup: setupHost},
 			{Name: "floor", Args: "FILE MAILDIR", Short: "deliver a generated mbox with the least that is durable", Min: 2, Max: 2, Setup: setupFloor},
 		},
@@ -68,6 +69,13 @@ func setupGen(fs *flag.FlagSet) cli.Action {
 		}
 		env.Printf("%s: %s, %s bytes\n", args[0], cli.Plural(int64(len(spans)), "message"), cli.Count(size))
 		return nil
+	}
+}
+
+func setupPlesk(fs *flag.FlagSet) cli.Action {
+	each := fs.Int("messages", moveEach, "messages in each of 40 mailboxes, `N`")
+	return func(ctx context.Context, env *cli.Env, args []string) error {
+		return makePlesk(args[0], *each)
 	}
 }
 

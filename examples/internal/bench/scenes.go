@@ -39,7 +39,7 @@ func newHall(ctx context.Context, dir string, scale int64, peers bool) (*hall, e
 	if h.self, err = os.Executable(); err != nil {
 		return nil, err
 	}
-	for _, p := range []string{"mbox2maildir", "sendmail2vpopmail"} {
+	for _, p := range []string{"mbox2maildir", "sendmail2vpopmail", "qmailmove"} {
 		build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(h.bin, p), "github.com/qmailkit/qmailkit/examples/"+p)
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("go build %s: %w\n%s", p, err, out)
@@ -80,6 +80,8 @@ var races = []raceMaker{
 		return h.convert(huge, hugeBytes, []goal{{name: "mbox2maildir", than: "floor", factor: 1.5}})
 	}},
 	{"many", (*hall).many},
+	{"move", (*hall).move},
+	{"again", (*hall).again},
 }
 
 // convert is one mbox into one Maildir.
