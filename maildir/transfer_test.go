@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -397,8 +398,11 @@ func TestTransferLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dst.Close()
+	var mu sync.Mutex
 	done := map[string]bool{}
 	tree := busyTree{qmailkit.NewTree(src), func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
 		path := filepath.Join(from, name)
 		switch {
 		case done[name] || !strings.Contains(name, "/new/") && !strings.Contains(name, "/cur/"):
