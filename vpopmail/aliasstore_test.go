@@ -156,3 +156,46 @@ func TestAliasesAtOnce(t *testing.T) {
 		t.Errorf("%q, %v", lines, err)
 	}
 }
+
+// TestSetAlias replaces the lines of a live alias, and looks at it before each
+// step: it always has all the old lines, or all the new ones.
+func TestSetAlias(t *testing.T) {
+	h := newHost(t, DefaultProfile54(), controlBefore)
+	withDomain(t, h)
+	old, want := []string{"&ann@example.org", "bob@example.org"}, []string{"&eve@example.org", "bob@example.org", "dan@example.net"}
+	ctx, addr := t.Context(), "team@example.com"
+	if err := h.open().SetAlias(ctx, addr, old); err != nil {
+		t.Fatal(err)
+	}
+	steps := 0
+	h.opts.hook = func(op, name string) error {
+		steps++
+		got := ParseAliasLines([]byte(h.read("VPOPMAIL/domains/example.com/.qmail-team")))
+		if !slices.Equal(got, old) && !slices.Equal(got, want) {
+			t.Errorf("before %s %s: %q", op, name, got)
+		}
+		return nil
+	}
+	s := h.open()
+	if err := s.SetAlias(ctx, addr, want); err != nil {
+		t.Fatal(err)
+	}
+	h.opts.hook = nil
+	s = h.open()
+	if got, err := s.Alias(ctx, addr); err != nil || !slices.Equal(got, want) || steps == 0 {
+		t.Errorf("%q, %v after %d steps", got, err, steps)
+	}
+	// One line that cannot be keeps all of them away.
+	if err := s.SetAlias(ctx, addr, []string{"x@example.org", "a\nb"}); !errors.Is(err, ErrBadByte) {
+		t.Errorf("LF: %v", err)
+	}
+	if got, err := s.Alias(ctx, addr); err != nil || !slices.Equal(got, want) {
+		t.Errorf("after a refusal: %q, %v", got, err)
+	}
+	if err := s.SetAlias(ctx, addr, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Alias(ctx, addr); err != nil || len(got) > 0 {
+		t.Errorf("after its removal: %q, %v", got, err)
+	}
+}

@@ -182,6 +182,7 @@ func (a *aliasRows) Alias(_ context.Context, d *Domain, name string) ([]string, 
 }
 func (a *aliasRows) Aliases(context.Context, *Domain) iter.Seq2[Alias, error]   { return nil }
 func (a *aliasRows) AddAlias(context.Context, *Domain, string, string) error    { return nil }
+func (a *aliasRows) SetAlias(context.Context, *Domain, string, []string) error  { return nil }
 func (a *aliasRows) RemoveAlias(context.Context, *Domain, string) (bool, error) { return false, nil }
 
 var _ AliasKeeper = &aliasRows{}

@@ -22,6 +22,9 @@ type AliasKeeper interface {
 	Alias(ctx context.Context, d *Domain, name string) ([]string, error)
 	// AddAlias adds one line behind those that are there.
 	AddAlias(ctx context.Context, d *Domain, name, line string) error
+	// SetAlias gives an alias exactly these lines, of which there is at least
+	// one. At no moment is it without a line.
+	SetAlias(ctx context.Context, d *Domain, name string, lines []string) error
 	// RemoveAlias removes all lines of an alias and says whether there were any.
 	RemoveAlias(ctx context.Context, d *Domain, name string) (bool, error)
 }

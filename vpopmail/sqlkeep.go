@@ -92,34 +92,6 @@ func (b *SQL) aliasRows(ctx context.Context, q querier, domain, name string) ([]
 	return out, sqlError(rows.Err())
 }
 
-// AddAlias inserts a row. The blanks at the beginning of the line go, as
-// vpopmail has it (vmysql.c:valias_insert). A line that the column does not
-// take or give back whole is ErrTooLong or ErrBadByte.
-func (b *SQL) AddAlias(ctx context.Context, d *Domain, name, line string) error {
-	if b.s == nil {
-		return ErrNotOpened
-	}
-	line = strings.TrimLeft(line, " \t")
-	t, err := b.needTable(ctx, b.db, aliasTable)
-	if err != nil {
-		return err
-	}
-	for _, c := range []struct{ column, field, text string }{{"alias", "user", name}, {"domain", "domain", d.Name}, {"valias_line", "line", line}} {
-		err := t.fits(c.column, c.text)
-		if err == nil && strings.IndexByte(c.text, '\n') >= 0 {
-			err = ErrBadByte
-		}
-		if err == nil {
-			err = t.comesBack(ctx, b.db, c.column, c.text)
-		}
-		if err != nil {
-			return &Error{Domain: d.Name, User: name, Field: c.field, Err: err}
-		}
-	}
-	_, err = b.db.ExecContext(ctx, "insert into valias (alias, `domain`, valias_line) values (?, ?, ?)", name, d.Name, line)
-	return sqlError(err)
-}
-
 // RemoveAlias deletes the rows of an alias.
 func (b *SQL) RemoveAlias(ctx context.Context, d *Domain, name string) (bool, error) {
 	rows, err := b.aliasRows(ctx, b.db, d.Name, name)

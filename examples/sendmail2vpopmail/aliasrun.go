@@ -226,16 +226,8 @@ func (g *migration) alias(ctx context.Context, e *aliasmap.Entry) error {
 	if err != nil || !write {
 		return err
 	}
-	if len(now) > 0 && (len(want) < len(now) || !slices.Equal(now, want[:len(now)])) {
-		if _, err := g.t.Store.RemoveAlias(ctx, addr); err != nil {
-			return err
-		}
-	}
-	for _, l := range want {
-		err := g.t.Store.AddAlias(ctx, addr, l)
-		if err != nil && !errors.Is(err, vpopmail.ErrAliasExists) {
-			return g.refused(ctx, e, err)
-		}
+	if err := g.t.Store.SetAlias(ctx, addr, want); err != nil {
+		return g.refused(ctx, e, err)
 	}
 	return g.written(key, want)
 }

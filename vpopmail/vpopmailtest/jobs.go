@@ -206,6 +206,15 @@ func testAliases(t *testing.T, i *installation) {
 	if lines, err := s.Alias(t.Context(), "Team@"+domain); err != nil || len(lines) != 2 {
 		t.Errorf("%q, %v", lines, err)
 	}
+	set := []string{"&bob@example.com", "Ann@example.com", "new@example.com"}
+	if err := s.SetAlias(t.Context(), "team@"+domain, set); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := s.Alias(t.Context(), "team@"+domain)
+	slices.Sort(lines)
+	if want := []string{"&bob@example.com", "Ann@example.com", "new@example.com"}; err != nil || !slices.Equal(lines, want) {
+		t.Errorf("set: %q, %v; want %q", lines, err, want)
+	}
 	if ok, err := s.RemoveAlias(t.Context(), "team@"+domain); err != nil || !ok {
 		t.Errorf("%v, %v", ok, err)
 	}
