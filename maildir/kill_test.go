@@ -237,8 +237,8 @@ func TestKill(t *testing.T) {
 		t.Fatalf("a clean run brings %d messages", len(clean))
 	}
 	rng := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
-	cut := 0
-	for range rounds {
+	tries := 0
+	for cut := 0; cut < rounds; tries++ {
 		dir := fastDir(t)
 		cmd, out := child(t, dir)
 		r := &mailReader{dir, map[ID]bool{}, map[ID]bool{}}
@@ -259,6 +259,8 @@ func TestKill(t *testing.T) {
 		rest, _ := io.ReadAll(out)
 		if cmd.Wait() != nil {
 			cut++
+		} else {
+			whole = after // it was quicker than the first: the next is killed earlier
 		}
 		close(stop)
 		<-stopped
@@ -278,10 +280,7 @@ func TestKill(t *testing.T) {
 		}
 		os.RemoveAll(dir)
 	}
-	if cut == 0 {
-		t.Errorf("no child lived long enough to be killed; one run takes %v", whole)
-	}
-	t.Logf("%d of %d children killed", cut, rounds)
+	t.Logf("%d of %d children killed", rounds, tries)
 }
 
 // ids are the messages that a child has called delivered.

@@ -80,17 +80,18 @@ func TestKill(t *testing.T) {
 		took := time.Since(started)
 		clean := s.listing("new/var/qmail/mailnames/example.com")
 		s.diff(s.mailFiles("old"), s.mailFiles("new"))
-		cut := 0
-		for range kills(t) {
+		for cut := 0; cut < kills(t); {
 			s.renew()
 			cmd := s.program(command[0], args...)
 			s.check(cmd.Start())
 			after := time.Duration(rng.Int64N(int64(took)))
 			time.Sleep(after)
 			s.check(cmd.Process.Kill())
-			if cmd.Wait() != nil {
-				cut++
+			if cmd.Wait() == nil {
+				took = after // it was quicker than the clean run: again, and earlier
+				continue
 			}
+			cut++
 			// Its owner deletes one that has come already.
 			gone := ""
 			if list, _ := filepath.Glob(s.new("user*/Maildir/cur/*")); len(list) > 0 {
@@ -117,9 +118,6 @@ func TestKill(t *testing.T) {
 			if t.Failed() {
 				return
 			}
-		}
-		if cut == 0 {
-			t.Error("no run was cut off")
 		}
 	}
 }

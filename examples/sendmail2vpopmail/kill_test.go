@@ -235,18 +235,18 @@ func TestKill(t *testing.T) {
 	if total != n {
 		t.Fatalf("a clean run brought %d of %d messages", total, n)
 	}
-	cut := 0
-	for i := range kills(t) {
+	for i := 0; i < kills(t); {
 		s.renew()
 		cmd := s.program("run")
 		s.check(cmd.Start())
 		after := time.Duration(rng.Int64N(int64(took)))
 		time.Sleep(after)
 		s.check(cmd.Process.Kill())
-		if cmd.Wait() != nil {
-			cut++
+		if cmd.Wait() == nil {
+			took = after // it was quicker than the clean run: again, and earlier
+			continue
 		}
-		if i%3 == 2 {
+		if i++; i%3 == 0 {
 			s.finish(0, "undo")
 			undone(s)
 			continue
@@ -263,9 +263,6 @@ func TestKill(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-	}
-	if cut == 0 {
-		t.Error("no run was cut off")
 	}
 }
 
