@@ -8,11 +8,14 @@
 //	qmailcontrol        qmail's control files, lossless
 //	qmailcontrol/users  users/assign and users/cdb, as qmail-newu and qmail-lspawn have them
 //	vpopmail            domains and accounts of vpopmail, and qmail's files for them
+//	plesk               a Plesk host: its database and its tree of mailboxes
+//	queue               the qmail queue: read, check, repair, clean, submit
 //	sendmail            a Sendmail host as the source of a move
 //
 // To look into a mailbox, begin with mbox or maildir. To make accounts on a
-// vpopmail host, begin with vpopmail. To move a whole host, begin with the
-// program examples/sendmail2vpopmail and take from it what you need.
+// vpopmail host, begin with vpopmail; to mend a queue, with queue. To move a
+// whole host, begin with the program examples/sendmail2vpopmail or
+// examples/qmailmove and take from it what you need.
 //
 // # Three contracts
 //
