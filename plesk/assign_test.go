@@ -2,6 +2,7 @@ package plesk
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -418,5 +419,27 @@ func TestSetPop(t *testing.T) {
 				t.Errorf("%q comes back as another", c.want)
 			}
 		}
+	}
+}
+
+// BenchmarkSetPop writes the logins of a whole host. The time of each does not
+// grow with their number.
+func BenchmarkSetPop(b *testing.B) {
+	for _, n := range []int{4_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				p := &users.Poppasswd{}
+				for i := range n {
+					if _, err := SetPop(p, "example.com", fmt.Sprintf("user%06d", i), Credential{Clear: "pass word"}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if len(p.Bytes()) < 30*n {
+					b.Fatal("it is cut")
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/login")
+		})
 	}
 }

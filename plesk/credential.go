@@ -104,13 +104,12 @@ func SetPop(p *users.Poppasswd, domain, name string, c Credential) ([]qmailkit.P
 		if err := p.Set(login, c.Clear); err != nil {
 			return nil, err
 		}
-		if e, ok := p.Lookup(login); ok {
-			if got, _ := PopCredential(e); got.Clear != c.Clear || got.Hash != "" {
-				return problem("pop-form", "the password of %s looks like a hash in users/poppasswd"), nil
-			}
-			if _, _, more := e.Fields(); more {
-				return problem("pop-colon", "the password of %s holds a colon, which a reader of users/poppasswd may take for its end"), nil
-			}
+		e := users.PopEntry{Login: login, Password: c.Clear} // as a reader sees it
+		if got, _ := PopCredential(e); got.Clear != c.Clear || got.Hash != "" {
+			return problem("pop-form", "the password of %s looks like a hash in users/poppasswd"), nil
+		}
+		if _, _, more := e.Fields(); more {
+			return problem("pop-colon", "the password of %s holds a colon, which a reader of users/poppasswd may take for its end"), nil
 		}
 		return nil, nil
 	case c.Hash != "":

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -54,6 +53,12 @@ func (e PopEntry) Crypted() bool {
 type Poppasswd struct {
 	line []string // without newlines
 	open bool     // the last one has no newline
+
+	first map[string]int // number of the first line of a login, in small letters
+	// offset has where each line begins; it is stale when a line has changed
+	// its length since.
+	offset []int64
+	stale  bool
 }
 
 // ParsePoppasswd reads users/poppasswd. Any bytes are one, so the error is
@@ -70,11 +75,29 @@ func ParsePoppasswd(r io.Reader) (*Poppasswd, error) {
 	p := &Poppasswd{}
 	for rest := string(b); rest != ""; {
 		line, after, ended := strings.Cut(rest, "\n")
-		p.line = append(p.line, line)
+		p.add(line)
 		p.open = !ended
 		rest = after
 	}
 	return p, nil
+}
+
+// add puts a line behind the last one.
+func (p *Poppasswd) add(line string) {
+	at := int64(0)
+	if n := len(p.line); n > 0 {
+		at = p.offset[n-1] + int64(len(p.line[n-1])) + 1
+	}
+	if e, ok := popEntry(line); ok {
+		if p.first == nil {
+			p.first = map[string]int{}
+		}
+		key := string(appendLower(nil, e.Login))
+		if _, twice := p.first[key]; !twice {
+			p.first[key] = len(p.line)
+		}
+	}
+	p.line, p.offset = append(p.line, line), append(p.offset, at)
 }
 
 // Entries yields the lines that have a login and a colon. What else there is,
@@ -102,15 +125,21 @@ func popEntry(line string) (PopEntry, bool) {
 }
 
 // Lookup returns the first entry of that login. The case of ASCII letters does
-// not count. It reads through the whole file, as Set and Remove do.
+// not count.
 func (p *Poppasswd) Lookup(login string) (PopEntry, bool) {
-	want := string(appendLower(nil, login))
-	for e := range p.Entries() {
-		if string(appendLower(nil, e.Login)) == want {
-			return e, true
+	i, ok := p.first[string(appendLower(nil, login))]
+	if !ok {
+		return PopEntry{}, false
+	}
+	e, _ := popEntry(p.line[i])
+	e.Line, e.Offset = i+1, p.offset[i]
+	if p.stale {
+		e.Offset = 0
+		for _, line := range p.line[:i] {
+			e.Offset += int64(len(line)) + 1
 		}
 	}
-	return PopEntry{}, false
+	return e, true
 }
 
 // Set gives a login its password, with all that may follow it: in its line if
@@ -121,35 +150,47 @@ func (p *Poppasswd) Set(login string, password qmailkit.Secret) error {
 	if !ok || e.Login != login || strings.ContainsAny(login+string(password), "\n\x00") {
 		return fmt.Errorf("%w: %q", ErrPop, login)
 	}
-	if old, ok := p.Lookup(login); ok {
-		p.line[old.Line-1] = old.Login + ":" + string(password)
+	i, ok := p.first[string(appendLower(nil, login))]
+	if !ok {
+		p.add(login + ":" + string(password))
+		p.open = false
 		return nil
 	}
-	p.line = append(p.line, login+":"+string(password))
-	p.open = false
+	old, _ := popEntry(p.line[i])
+	p.line[i] = old.Login + ":" + string(password)
+	p.stale = p.stale || len(old.Password) != len(password)
 	return nil
 }
 
 // Remove takes away all lines of that login and returns how many there were.
-// The case of ASCII letters does not count.
+// The case of ASCII letters does not count. It reads through the whole file.
 func (p *Poppasswd) Remove(login string) int {
-	want, before := string(appendLower(nil, login)), len(p.line)
-	last := p.open && before > 0
-	var end string
-	if last {
-		end = p.line[before-1]
-	}
-	p.line = slices.DeleteFunc(p.line, func(line string) bool {
+	want := string(appendLower(nil, login))
+	return p.RemoveFunc(func(e PopEntry) bool { return string(appendLower(nil, e.Login)) == want })
+}
+
+// RemoveFunc takes away every entry for which drop is true and returns how many
+// those were. The entries that drop sees have their line numbers.
+func (p *Poppasswd) RemoveFunc(drop func(PopEntry) bool) int {
+	old, offset, removed := p.line, int64(0), 0
+	kept := Poppasswd{}
+	for i, line := range old {
 		e, ok := popEntry(line)
-		return ok && string(appendLower(nil, e.Login)) == want
-	})
-	// The line that is the last one now had a newline, unless it still is the
-	// old last one.
-	e, ok := popEntry(end)
-	if last && ok && string(appendLower(nil, e.Login)) == want {
-		p.open = false
+		e.Line, e.Offset = i+1, offset
+		offset += int64(len(line)) + 1
+		if ok && drop(e) {
+			removed++
+			continue
+		}
+		kept.add(line)
+		// The line that is the last one now had a newline, unless it still is
+		// the old last one.
+		kept.open = p.open && i == len(old)-1
 	}
-	return before - len(p.line)
+	if removed > 0 {
+		*p = kept
+	}
+	return removed
 }
 
 // Bytes returns the whole file.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +125,56 @@ func TestPoppasswdTrouble(t *testing.T) {
 	if !errors.Is(err, boom) || !errors.As(err, &pe) {
 		t.Errorf("error %v", err)
 	}
+}
+
+// TestPoppasswdModel edits at random beside a list of lines that is searched
+// from its beginning each time: the bytes, and where entries stand, are the
+// same.
+func TestPoppasswdModel(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		text := []string{"", poppasswd, poppasswd + "\n", "a@x:1"}[rng.IntN(4)]
+		p, model := pop(t, text), text
+		for range 30 {
+			login := []string{"joe@example.com", "ANN@example.com", "local", "a@x", "b@x", "C@x", "c@X"}[rng.IntN(7)]
+			at, line, found := find(model, login)
+			e, ok := p.Lookup(login)
+			if ok != found || found && (e.Offset != int64(at) || e.Line != strings.Count(model[:at], "\n")+1 || e.Login+":"+string(e.Password) != line) {
+				t.Fatalf("%q in %q: %+v, %t; it is %q at %d", login, model, e, ok, line, at)
+			}
+			password := strings.Repeat("p", rng.IntN(4))
+			if rng.IntN(3) == 0 {
+				for p.Remove(login); found; at, line, found = find(model, login) {
+					model = model[:at] + strings.TrimPrefix(model[at+len(line):], "\n")
+				}
+			} else if err := p.Set(login, qmailkit.Secret(password)); err != nil {
+				t.Fatal(err)
+			} else if found {
+				model = model[:at] + line[:strings.IndexByte(line, ':')+1] + password + model[at+len(line):]
+			} else {
+				if model != "" && !strings.HasSuffix(model, "\n") {
+					model += "\n"
+				}
+				model += login + ":" + password + "\n"
+			}
+			if string(p.Bytes()) != model {
+				t.Fatalf("%q, want %q", p.Bytes(), model)
+			}
+		}
+	}
+}
+
+// find is the first line of a login, by searching for it.
+func find(text, login string) (at int, line string, found bool) {
+	for l := range strings.Lines(text) {
+		line = strings.TrimSuffix(l, "\n")
+		name, _, ok := strings.Cut(line, ":")
+		if ok && name != "" && name[0] != '#' && strings.EqualFold(name, login) {
+			return at, line, true
+		}
+		at += len(l)
+	}
+	return 0, "", false
 }
 
 // FuzzPoppasswd: what was read is written again, and what is set is found.
