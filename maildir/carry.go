@@ -84,7 +84,8 @@ func (im *Importer) carryFolder(ctx context.Context, from qmailkit.Tree, path, t
 // subscriptions, Courier's keywords and access lists. It is called when the
 // messages are on the disk, by the function given to Importer.Close.
 //
-// A file that is missing here is made; one that is as it was brought the last
+// A file that is missing here is made, and can be read by others if they can
+// read it at the source; one that is as it was brought the last
 // time follows the source's; one that a server has changed here since stays,
 // and is a Problem. folders are those of Transferred, and folder is as in
 // TransferOptions: where it changes names, subscriptions are written with the
@@ -177,12 +178,22 @@ func (c *carrier) file(d *Dir, path, name string) error {
 	case err != nil && known:
 		return nil // it was taken away here
 	default:
-		if err := d.writeSide(name, b, false); err != nil {
+		if err := d.writeSideMode(name, b, c.mode(d, path+"/"+name), false); err != nil {
 			return err
 		}
 	}
 	c.note(d.folder, name, b)
 	return nil
+}
+
+// mode is that of the file at the source, if others can do no more with it
+// than read it: programs that run as another user may have to.
+func (c *carrier) mode(d *Dir, path string) fs.FileMode {
+	fi, err := c.from.Lstat(path)
+	if err != nil || !fi.Mode.IsRegular() {
+		return d.opts.FileMode
+	}
+	return d.opts.FileMode | fi.Mode.Perm()&0o044
 }
 
 func (c *carrier) note(folder, name string, b []byte) {

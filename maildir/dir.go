@@ -29,6 +29,9 @@ type Options struct {
 	// umask; zero means 0700 and 0600, as vdelivermail(8) and qmail-local(8)
 	// leave them.
 	DirMode, FileMode fs.FileMode
+	// QuotaMode is that of a maildirsize that RebuildQuota makes; zero is
+	// FileMode. Courier's and Plesk's programs make it 0644.
+	QuotaMode fs.FileMode
 	// Encoding of folder names.
 	Encoding Encoding
 	// Namer makes the names of delivered messages. Nil is the zero Namer.
@@ -50,6 +53,9 @@ func (o *Options) or() *Options {
 	}
 	if c.FileMode == 0 {
 		c.FileMode = 0o600
+	}
+	if c.QuotaMode == 0 {
+		c.QuotaMode = c.FileMode
 	}
 	if c.Namer == nil {
 		c.Namer = &Namer{}

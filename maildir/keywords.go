@@ -101,8 +101,13 @@ func (d *Dir) SetKeywords(k *Keywords) error {
 // writeSide replaces a side file. The name of its temporary file is fixed, so
 // that the next run takes away what a killed one left.
 func (d *Dir) writeSide(name string, b []byte, undurable bool) error {
+	return d.writeSideMode(name, b, d.opts.FileMode, undurable)
+}
+
+// writeSideMode is writeSide with a mode for a file that is made.
+func (d *Dir) writeSideMode(name string, b []byte, mode fs.FileMode, undurable bool) error {
 	return d.root.WriteFile(name, safefs.Replacement{
-		Mode: d.opts.FileMode, Owner: d.opts.owner(), Inherit: true, Temp: "." + name + ".qmailkit", Undurable: undurable,
+		Mode: mode, Owner: d.opts.owner(), Inherit: true, Temp: "." + name + ".qmailkit", Undurable: undurable,
 	}, b)
 }
 

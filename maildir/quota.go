@@ -138,7 +138,7 @@ func (d *Dir) RebuildQuota(ctx context.Context, limit string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, safefs.ErrTooBig) {
 		return err
 	}
-	return d.writeSide(QuotaName, text, false)
+	return d.writeSideMode(QuotaName, text, d.opts.QuotaMode, false)
 }
 
 // sameQuota says whether the lines of a maildirsize add up to n bytes in c

@@ -92,7 +92,7 @@ func (p *pass) box(ctx context.Context, b *box) error {
 		return nil
 	}
 	to := join(p.targetDir(b), plesk.MaildirName)
-	im, err := p.com.Import(p.dst.root, to, &maildir.Options{Owner: (*maildir.Owner)(&p.t.owner)})
+	im, err := p.com.Import(p.dst.root, to, &maildir.Options{Owner: (*maildir.Owner)(&p.t.owner), QuotaMode: quotaMode})
 	if err != nil {
 		return p.unusable(to, err)
 	}
@@ -307,6 +307,9 @@ type quotaRecord struct {
 	Limit  string `json:"limit"`
 	Digest uint64 `json:"digest,string"`
 }
+
+// quotaMode is what Plesk's programs give a maildirsize.
+const quotaMode = 0o644
 
 // quota writes maildirsize, if anything has changed since it was written.
 func (t *transfer) quota(ctx context.Context, d *maildir.Dir) error {
