@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/qmailkit/qmailkit/examples/internal/hosttest"
 	"github.com/qmailkit/qmailkit/qmailcontrol"
 )
 
@@ -339,7 +340,7 @@ mail.example.com. 300 IN A 192.0.2.2
 func TestWhitelist(t *testing.T) {
 	plugin := "/usr/share/qpsmtpd/plugins/whitelist"
 	if _, err := os.Stat(plugin); err != nil {
-		need(t, "qpsmtpd is not installed")
+		hosttest.Need(t, "qpsmtpd is not installed")
 	}
 	lines := whitelistHosts([]netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")})
 	config := filepath.Join(t.TempDir(), "whitelisthosts")

@@ -3,156 +3,37 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/qmailkit/qmailkit/examples/internal/hosttest"
 )
 
-// dovecotConf serves POP3 with the base of the file name as UIDL, which is what
-// qmail-pop3d and Courier without a list do.
-const dovecotConf = `base_dir = %[1]s/run
-log_path = %[1]s/log
-protocols = pop3
-listen = 127.0.0.1
-ssl = no
-disable_plaintext_auth = no
-auth_failure_delay = 0
-first_valid_uid = 1
-first_valid_gid = 1
-mail_location = maildir:~/Maildir
-pop3_uidl_format = %%f
-passdb {
-  driver = passwd-file
-  args = scheme=PLAIN username_format=%%u %[1]s/passwd
-}
-userdb {
-  driver = passwd-file
-  args = username_format=%%u %[1]s/passwd
-}
-namespace inbox {
-  inbox = yes
-}
-service pop3-login {
-  inet_listener pop3 {
-    port = %[2]d
-  }
-  inet_listener pop3s {
-    port = 0
-  }
-}
-service anvil {
-  unix_listener anvil-auth-penalty {
-    mode = 0
-  }
-}
-`
-
-// startDovecot serves the new host's mailboxes; it gives the server's address.
-func startDovecot(s *site) string {
-	t := s.t
-	t.Helper()
-	bin, err := exec.LookPath("dovecot")
-	if err != nil {
-		if _, err := os.Stat("/usr/sbin/dovecot"); err != nil {
-			need(t, "dovecot is not installed (dovecot-core, dovecot-pop3d)")
-		}
-		bin = "/usr/sbin/dovecot"
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("dovecot is started by root only")
-	}
-	// The paths of its sockets must be short, and its users must get there.
-	dir, err := os.MkdirTemp("", "dc")
-	s.check(err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	s.check(os.Chmod(dir, 0o755))
-	for p := s.dir; p != os.TempDir() && p != "/"; p = filepath.Dir(p) {
-		s.check(os.Chmod(p, 0o755))
-	}
-	var passwd strings.Builder
-	for _, b := range s.boxes {
-		fmt.Fprintf(&passwd, "%s@example.com:{PLAIN}pass:%d:%d::%s::\n", b, sampleUID, sampleGID, s.new(b))
-	}
-	s.check(os.WriteFile(filepath.Join(dir, "passwd"), []byte(passwd.String()), 0o644))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	s.check(err)
-	addr := l.Addr().(*net.TCPAddr)
-	l.Close()
-	conf := filepath.Join(dir, "conf")
-	s.check(os.WriteFile(conf, fmt.Appendf(nil, dovecotConf, dir, addr.Port), 0o644))
-	cmd := exec.Command(bin, "-F", "-c", conf)
-	var words bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &words, &words
-	s.check(cmd.Start())
-	t.Cleanup(func() {
-		cmd.Process.Signal(os.Interrupt)
-		time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
-		cmd.Wait()
-		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(dir, "log"))
-			t.Logf("dovecot: %s%s", &words, log)
-		}
-	})
-	for range 200 {
-		c, err := net.Dial("tcp", addr.String())
-		if err == nil {
-			c.Close()
-			return addr.String()
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("dovecot does not answer")
-	return ""
-}
-
-// pop gives the messages of a mailbox by UIDL, as POP3 does, with line ends of
-// files.
-func (s *site) pop(addr, user string) map[string]string {
+// startDovecot serves the new host's mailboxes, with the base of the file name
+// as UIDL, which is what qmail-pop3d and Courier without a list do.
+func startDovecot(s *site) *hosttest.Dovecot {
 	s.t.Helper()
-	c, err := net.Dial("tcp", addr)
-	s.check(err)
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(time.Minute))
-	r := bufio.NewReader(c)
-	line := func() string {
-		s.t.Helper()
-		l, err := r.ReadString('\n')
-		s.check(err)
-		return strings.TrimRight(l, "\r\n")
+	var users []hosttest.DovecotUser
+	for _, b := range s.boxes {
+		users = append(users, hosttest.DovecotUser{Name: b + "@example.com", Password: "{PLAIN}pass", UID: sampleUID, GID: sampleGID, Home: s.new(b)})
 	}
-	ask := func(format string, args ...any) string {
-		s.t.Helper()
-		fmt.Fprintf(c, format+"\r\n", args...)
-		l := line()
-		if !strings.HasPrefix(l, "+OK") {
-			s.t.Fatalf("%s: %s", fmt.Sprintf(format, args...), l)
-		}
-		return l
+	return hosttest.StartDovecot(s.t, s.dir, users, "pop3_uidl_format = %f")
+}
+
+// served gives the messages of a mailbox by UIDL, with line ends of files.
+func served(d *hosttest.Dovecot, t *testing.T, box string) map[string]string {
+	t.Helper()
+	list, ok := d.POP(box+"@example.com", "pass")
+	if !ok {
+		t.Fatalf("%s does not get in", box)
 	}
-	line()
-	ask("USER %s@example.com", user)
-	ask("PASS pass")
-	var n int
-	fmt.Sscanf(ask("STAT"), "+OK %d", &n)
-	list := map[string]string{}
-	for i := range n {
-		uidl := strings.Fields(ask("UIDL %d", i+1))[2]
-		ask("RETR %d", i+1)
-		var text strings.Builder
-		for l := line(); l != "."; l = line() {
-			text.WriteString(strings.TrimPrefix(l, ".") + "\n")
-		}
-		list[uidl] = text.String()
+	byUIDL := map[string]string{}
+	for _, m := range list {
+		byUIDL[m.UIDL] = strings.ReplaceAll(m.Text, "\r\n", "\n")
 	}
-	ask("QUIT")
-	return list
+	return byUIDL
 }
 
 // Dovecot serves what was moved under the UIDLs that the source had, so that no
@@ -160,7 +41,7 @@ func (s *site) pop(addr, user string) map[string]string {
 func TestDovecotUIDLs(t *testing.T) {
 	s := newSite(t)
 	s.move(0, "copy")
-	addr := startDovecot(s)
+	d := startDovecot(s)
 	compare := func() {
 		t.Helper()
 		for _, box := range s.boxes {
@@ -178,7 +59,7 @@ func TestDovecotUIDLs(t *testing.T) {
 			if len(want) == 0 {
 				t.Errorf("%s has no messages", box)
 			}
-			s.diff(want, s.pop(addr, box))
+			s.diff(want, served(d, t, box))
 		}
 	}
 	compare()

@@ -3,33 +3,18 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/qmailkit/qmailkit/examples/internal/hosttest"
 )
 
 // smallDisk puts a file system of that many kilobytes under the new host's
 // mailboxes. It holds another file, of fill kilobytes, that can be removed.
 func (s *site) smallDisk(kb, fill int) (ballast string) {
 	s.t.Helper()
-	if os.Geteuid() != 0 {
-		s.t.Skip("only root can mount")
-	}
-	dir := s.path("new/var/qmail/mailnames")
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dk,mode=755", kb)); err != nil {
-		s.t.Skipf("a tmpfs cannot be mounted here: %v", err)
-	}
-	s.t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			s.t.Error(err)
-		}
-	})
-	ballast = filepath.Join(dir, "ballast")
-	s.check(os.WriteFile(ballast, make([]byte, fill<<10), 0o600))
-	return ballast
+	return hosttest.SmallDisk(s.t, s.path("new/var/qmail/mailnames"), kb, fill)
 }
 
 // A disk that gets full stops the run with a clear error, wherever in the run

@@ -5,40 +5,15 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/qmailkit/qmailkit/examples/internal/hosttest"
 )
-
-// kills is how often the program is killed.
-func kills(t *testing.T) int {
-	switch {
-	case os.Getenv("QMAILKIT_LONG") == "1":
-		return 50
-	case testing.Short():
-		return 1
-	}
-	return 5
-}
-
-// seeded is a source of chance that can be repeated with QMAILKIT_SEED.
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("QMAILKIT_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("QMAILKIT_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 // bigSite has some thousand messages in one more mailbox, and many mailboxes
 // that psa does not have: it is moved by the directories alone.
@@ -71,7 +46,7 @@ func (s *site) renew() {
 // run makes.
 func TestKill(t *testing.T) {
 	s := bigSite(t)
-	rng := seeded(t)
+	rng := hosttest.Seeded(t)
 	for _, command := range [][]string{{"copy"}, {"drain", "-wait", "0"}} {
 		args := append(append([]string{}, command[1:]...), directly...)
 		s.renew()
@@ -80,7 +55,7 @@ func TestKill(t *testing.T) {
 		took := time.Since(started)
 		clean := s.listing("new/var/qmail/mailnames/example.com")
 		s.diff(s.mailFiles("old"), s.mailFiles("new"))
-		for cut := 0; cut < kills(t); {
+		for cut := 0; cut < hosttest.Kills(t); {
 			s.renew()
 			cmd := s.program(command[0], args...)
 			s.check(cmd.Start())

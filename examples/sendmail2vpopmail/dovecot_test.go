@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/qmailkit/qmailkit/examples/internal/hosttest"
 	"github.com/qmailkit/qmailkit/examples/sendmail2vpopmail/samplehost"
 	"github.com/qmailkit/qmailkit/maildir"
 	"github.com/qmailkit/qmailkit/mbox"
@@ -23,7 +24,7 @@ func plainText(s string) string {
 }
 
 // sourceMessages are those of an mbox of the old host: text and IMAP flags.
-func (s *site) sourceMessages(path string) (list []served) {
+func (s *site) sourceMessages(path string) (list []hosttest.Served) {
 	s.t.Helper()
 	text := s.read("old/" + path)
 	for h, err := range mbox.NewIndexer(strings.NewReader(text), int64(len(text)), nil).All(s.t.Context()) {
@@ -33,13 +34,13 @@ func (s *site) sourceMessages(path string) (list []served) {
 		}
 		b, err := io.ReadAll(mbox.Body(strings.NewReader(text), h, mbox.Auto))
 		s.check(err)
-		m := served{uid: int(h.UID), uidl: h.UIDL, text: string(b), flags: slices.Clone(h.Keywords)}
+		m := hosttest.Served{UID: int(h.UID), UIDL: h.UIDL, Text: string(b), Flags: slices.Clone(h.Keywords)}
 		for _, c := range h.Letters() {
 			if f := map[rune]string{'S': `\Seen`, 'R': `\Answered`, 'F': `\Flagged`, 'T': `\Deleted`, 'D': `\Draft`}[c]; f != "" {
-				m.flags = append(m.flags, f)
+				m.Flags = append(m.Flags, f)
 			}
 		}
-		slices.Sort(m.flags)
+		slices.Sort(m.Flags)
 		list = append(list, m)
 	}
 	return list
@@ -47,15 +48,15 @@ func (s *site) sourceMessages(path string) (list []served) {
 
 // rows are what must be the same of messages at both ends. The bytes of one
 // with NUL are compared on the disk only: IMAP and POP3 cannot say NUL.
-func rows(list []served, flags bool) []string {
+func rows(list []hosttest.Served, flags bool) []string {
 	var out []string
 	for _, m := range list {
-		row := fmt.Sprintf("%x", sha256.Sum256([]byte(plainText(m.text))))
-		if i := strings.Index(m.text, "Subject: Bytes"); i >= 0 && i < 600 {
+		row := fmt.Sprintf("%x", sha256.Sum256([]byte(plainText(m.Text))))
+		if i := strings.Index(m.Text, "Subject: Bytes"); i >= 0 && i < 600 {
 			row = "Bytes"
 		}
 		if flags {
-			row += fmt.Sprint(m.flags)
+			row += fmt.Sprint(m.Flags)
 		}
 		out = append(out, row)
 	}
@@ -68,7 +69,7 @@ func crypts(t *testing.T, a samplehost.Account) bool {
 	t.Helper()
 	perl, err := exec.LookPath("perl")
 	if err != nil {
-		need(t, "perl, which would ask crypt(3), is not installed")
+		hosttest.Need(t, "perl, which would ask crypt(3), is not installed")
 	}
 	out, err := exec.Command(perl, "-e", "print crypt($ARGV[0], $ARGV[1])", string(a.Password), string(a.Hash)).Output()
 	return err == nil && string(out) == string(a.Hash)
@@ -97,13 +98,13 @@ func TestDovecot(t *testing.T) {
 		if a.Scheme != "des" { // which reads eight bytes only
 			wrong[addr] = append(wrong[addr], string(a.Password)+"x")
 		}
-		k, ok := d.login(addr, string(a.Password))
+		k, ok := d.Login(addr, string(a.Password))
 		if !ok {
 			t.Errorf("%s does not get in with the old password (%s)", addr, a.Scheme)
 			continue
 		}
-		d.account(s, k, &a)
-		list, ok := d.pop(addr, string(a.Password))
+		s.account(k, &a)
+		list, ok := d.POP(addr, string(a.Password))
 		if !ok {
 			t.Errorf("%s does not get in by POP3", addr)
 		}
@@ -120,12 +121,12 @@ func TestDovecot(t *testing.T) {
 	if seen == 0 {
 		t.Error("crypt(3) knows no scheme at all")
 	}
-	d.refuse(wrong)
+	d.Refuse(wrong)
 }
 
 // account compares what IMAP shows of an account.
-func (d *dovecot) account(s *site, k *talk, a *samplehost.Account) {
-	t := d.t
+func (s *site) account(k *hosttest.Talk, a *samplehost.Account) {
+	t := s.t
 	t.Helper()
 	names := func(folders [][]string) []string {
 		var list []string
@@ -146,11 +147,11 @@ func (d *dovecot) account(s *site, k *talk, a *samplehost.Account) {
 	for _, b := range a.Mailboxes {
 		folders = append(folders, b.Folder)
 	}
-	list := slices.DeleteFunc(k.names("LIST"), func(n string) bool { return n == "Work" || n == "lists" }) // levels without mail
+	list := slices.DeleteFunc(k.Names("LIST"), func(n string) bool { return n == "Work" || n == "lists" }) // levels without mail
 	diff(t, names(folders), list)
-	diff(t, names(a.Subscriptions), k.names("LSUB"))
+	diff(t, names(a.Subscriptions), k.Names("LSUB"))
 	for _, b := range a.Mailboxes {
-		got, validity := k.folder(names([][]string{b.Folder})[0])
+		got, validity := k.Folder(names([][]string{b.Folder})[0])
 		want := s.sourceMessages(b.Path)
 		if len(want) != b.Messages {
 			t.Errorf("%s: %d messages, the manifest has %d", b.Path, len(want), b.Messages)
@@ -164,7 +165,7 @@ func (d *dovecot) account(s *site, k *talk, a *samplehost.Account) {
 		}
 		var uids []uint32
 		for _, m := range got {
-			uids = append(uids, uint32(m.uid))
+			uids = append(uids, uint32(m.UID))
 		}
 		diff(t, b.UIDs, uids)
 	}
@@ -179,19 +180,19 @@ func TestDovecotUIDLs(t *testing.T) {
 			d := startDovecot(s, "wonderland.example")
 			a := s.man.Account(user)
 			if !crypts(t, *a) {
-				need(t, "crypt(3) does not know %s", a.Scheme)
+				hosttest.Need(t, "crypt(3) does not know %s", a.Scheme)
 			}
 			var want []string
 			for _, m := range s.sourceMessages(a.Mailboxes[0].Path) {
 				if style == "uw" {
-					m.uidl = fmt.Sprintf("%08x%08x", a.Mailboxes[0].UIDValidity, m.uid)
+					m.UIDL = fmt.Sprintf("%08x%08x", a.Mailboxes[0].UIDValidity, m.UID)
 				}
-				want = append(want, m.uidl)
+				want = append(want, m.UIDL)
 			}
 			var got []string
-			list, _ := d.pop(a.Target+"@wonderland.example", string(a.Password))
+			list, _ := d.POP(a.Target+"@wonderland.example", string(a.Password))
 			for _, m := range list {
-				got = append(got, m.uidl)
+				got = append(got, m.UIDL)
 			}
 			diff(t, want, got)
 		})
@@ -202,7 +203,7 @@ func TestDovecotUIDLs(t *testing.T) {
 func TestTinyCDB(t *testing.T) {
 	cdb, err := exec.LookPath("cdb")
 	if err != nil {
-		need(t, "cdb is not installed (tinycdb)")
+		hosttest.Need(t, "cdb is not installed (tinycdb)")
 	}
 	s := newSite(t)
 	s.move(3, "run")

@@ -10,23 +10,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-)
 
-// kills is how often the program is killed.
-func kills(t *testing.T) int {
-	switch {
-	case os.Getenv("QMAILKIT_LONG") == "1":
-		return 50
-	case testing.Short():
-		return 1
-	}
-	return 5
-}
+	"github.com/qmailkit/qmailkit/examples/internal/hosttest"
+)
 
 // bigHost has 40 accounts with some thousand messages, in spools and folders.
 // Some messages come more than once, and some are large.
@@ -204,26 +194,12 @@ func (r *reader) expect(clean map[string][]string, domain string) {
 	}
 }
 
-// seeded is a source of chance that can be repeated with QMAILKIT_SEED.
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("QMAILKIT_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("QMAILKIT_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
-
 // Killed at any moment and run again, the program has made what one clean run
 // makes, and what the mail's owners did meanwhile stays done. Every third time
 // undo follows the kill instead, and leaves nothing.
 func TestKill(t *testing.T) {
 	s, n := bigHost(t)
-	rng := seeded(t)
+	rng := hosttest.Seeded(t)
 	started := time.Now()
 	s.finish(0, "run")
 	took := time.Since(started)
@@ -235,7 +211,7 @@ func TestKill(t *testing.T) {
 	if total != n {
 		t.Fatalf("a clean run brought %d of %d messages", total, n)
 	}
-	for i := 0; i < kills(t); {
+	for i := 0; i < hosttest.Kills(t); {
 		s.renew()
 		cmd := s.program("run")
 		s.check(cmd.Start())
@@ -349,8 +325,8 @@ func TestUndoAfterKill(t *testing.T) {
 	started := time.Now()
 	s.finish(0, "run")
 	took := time.Since(started)
-	rng := seeded(t)
-	for range kills(t) {
+	rng := hosttest.Seeded(t)
+	for range hosttest.Kills(t) {
 		s.renew()
 		cmd := s.program("run")
 		s.check(cmd.Start())

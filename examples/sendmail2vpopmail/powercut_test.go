@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/qmailkit/qmailkit/examples/internal/hosttest"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,7 +27,7 @@ func newDisk(s *site) *disk {
 	}
 	mkfs, err := exec.LookPath("mkfs.ext4")
 	if err != nil {
-		need(s.t, "mkfs.ext4 is not installed (e2fsprogs)")
+		hosttest.Need(s.t, "mkfs.ext4 is not installed (e2fsprogs)")
 	}
 	s.check(os.RemoveAll(s.path("new")))
 	s.mkdir("new")
@@ -104,8 +105,8 @@ func TestPowerCut(t *testing.T) {
 	diff(t, clean, s.mail("example.org"))
 	diff(t, settings, s.settings("example.org"))
 
-	rng := seeded(t)
-	for range (kills(t) + 1) / 2 {
+	rng := hosttest.Seeded(t)
+	for range (hosttest.Kills(t) + 1) / 2 {
 		unix.Unmount(d.path, unix.MNT_DETACH)
 		d = newDisk(s)
 		cmd := s.program("run", state...)
