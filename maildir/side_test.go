@@ -237,8 +237,13 @@ func TestSeedUIDList(t *testing.T) {
 	if err != nil || !bytes.Equal(back.Bytes(), u.Bytes()) {
 		t.Errorf("%+v, %v", back, err)
 	}
-	if err := d.SeedUIDList(record(nil, "2.a.b")); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("over another list: %v", err)
+	if err := d.SeedUIDList(record(nil, "2.a.b")); err != nil || read(t, filepath.Join(path, UIDListName)) != "3 V1 N9\n3 :2.a.b\n" {
+		t.Errorf("over a list that no server has read: %v", err)
+	}
+	const served = "3 V1 N9 G0123456789abcdef\n3 :2.a.b\n"
+	write(t, filepath.Join(path, UIDListName), served)
+	if err := d.SeedUIDList(u); !errors.Is(err, fs.ErrExist) || read(t, filepath.Join(path, UIDListName)) != served {
+		t.Errorf("over a server's list: %v", err)
 	}
 	if list, _ := os.ReadDir(path); len(list) != 4 {
 		t.Errorf("something is left: %v", list)

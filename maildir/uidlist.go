@@ -192,15 +192,26 @@ func (d *Dir) UIDList() (*UIDList, error) {
 
 // SeedUIDList writes dovecot-uidlist for a folder that has none yet, before a
 // server has opened it: IMAP and POP3 clients then keep what they know. Where
-// one exists it stays, and fs.ErrExist is wrapped.
+// one exists it stays, and fs.ErrExist is wrapped; but one that was seeded, and
+// that no server has read since, is replaced. Dovecot puts a field of its own
+// into the header of each list that it has read.
 func (d *Dir) SeedUIDList(u *UIDList) error {
 	if err := u.check(); err != nil {
 		return err
 	}
-	if _, err := d.root.Lstat(UIDListName); err == nil {
-		return &fs.PathError{Op: "create", Path: d.root.Name() + "/" + UIDListName, Err: fs.ErrExist}
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	switch old, err := d.root.ReadFile(UIDListName, maxUIDList); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
 		return err
+	default:
+		was, err := ParseUIDList(old)
+		if err == nil && len(was.Fields) == 0 && bytes.Equal(old, was.Bytes()) && len(u.Fields) == 0 {
+			if bytes.Equal(old, u.Bytes()) {
+				return nil
+			}
+			return d.writeSide(UIDListName, u.Bytes(), false)
+		}
+		return &fs.PathError{Op: "create", Path: d.root.Name() + "/" + UIDListName, Err: fs.ErrExist}
 	}
 	// Not simply replaced: a server may have made its own meanwhile.
 	tmp := "." + UIDListName + ".seed"

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
@@ -259,7 +260,7 @@ func (c *config) finish(ctx context.Context, d *maildir.Dir, results []*mailcopy
 	if err != nil || c.uidl == "" {
 		return err
 	}
-	_, err = mailcopy.SeedUIDs(d, results, c.uidl)
+	_, err = mailcopy.SeedUIDs(d, results, c.uidl, time.Now())
 	return err
 }
 

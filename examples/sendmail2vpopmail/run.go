@@ -251,7 +251,7 @@ func (g *migration) finish(ctx context.Context, d *maildir.Dir, a *account, u vp
 		}
 	}
 	if g.c.uidl != "" {
-		if _, err := mailcopy.SeedUIDs(d, results, g.c.uidl); err != nil {
+		if _, err := mailcopy.SeedUIDs(d, results, g.c.uidl, g.c.now()); err != nil {
 			if err := g.unusable(u, err); err != nil {
 				return err
 			}

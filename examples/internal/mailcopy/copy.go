@@ -75,9 +75,10 @@ type Result struct {
 
 // A UID is what mail clients knew a message by.
 type UID struct {
-	ID   maildir.ID
-	UID  uint32
-	UIDL string
+	ID     maildir.ID
+	UID    uint32
+	UIDL   string
+	Offset int64 // of the message in its mbox
 }
 
 func (r *Result) problem(p qmailkit.Problem) {
@@ -176,7 +177,7 @@ func add(ctx context.Context, im *maildir.Importer, f qmailkit.File, h *mbox.Hea
 		defer r.open.Done()
 		r.count(res, offset, line)
 		if o.UIDs && res.Err == nil {
-			r.UIDs = append(r.UIDs, UID{res.ID, uid, uidl})
+			r.UIDs = append(r.UIDs, UID{res.ID, uid, uidl, offset})
 		}
 		o.Progress.Messages(1)
 	}

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/qmailkit/qmailkit/maildir"
+	"github.com/qmailkit/qmailkit/mbox"
 )
 
 // UIDLStyle says which POP3 UIDL the old server gave a message.
@@ -35,24 +38,29 @@ func ParseUIDLStyle(s string) (UIDLStyle, error) {
 const maxUID = 1 << 31
 
 // SeedUIDs writes the dovecot-uidlist of each folder that the boxes went to,
-// from the UIDs that their messages had. It leaves a folder alone that has such
-// a list already, or whose mboxes had no UIDs; trouble with one folder does not
-// hold up the others. n is the number of messages in the lists.
-func SeedUIDs(inbox *maildir.Dir, results []*Result, style UIDLStyle) (n int, err error) {
+// from the UIDs that their messages had. It leaves a folder alone that a server
+// has given such a list, or whose mboxes had no UIDs; trouble with one folder
+// does not hold up the others. n is the number of messages in the lists.
+//
+// A folder whose UIDs cannot be taken over, and which needs a list for its
+// UIDLs, gets a new UIDVALIDITY, as servers do from the time, which is now.
+func SeedUIDs(inbox *maildir.Dir, results []*Result, style UIDLStyle, now time.Time) (n int, err error) {
 	byFolder := map[string][]*Result{}
 	for _, r := range results {
 		byFolder[r.Folder] = append(byFolder[r.Folder], r)
 	}
-	for _, rs := range byFolder {
-		k, e := seedFolder(inbox, rs, style)
+	for i, folder := range slices.Sorted(maps.Keys(byFolder)) {
+		// Each has another, so that a folder that gets the name of another one
+		// is not taken for it.
+		k, e := seedFolder(inbox, byFolder[folder], style, uint32(now.Unix())+uint32(i))
 		n += k
 		err = errors.Join(err, e)
 	}
 	return n, err
 }
 
-func seedFolder(inbox *maildir.Dir, results []*Result, style UIDLStyle) (n int, err error) {
-	list, err := uidList(inbox, results, style)
+func seedFolder(inbox *maildir.Dir, results []*Result, style UIDLStyle, validity uint32) (n int, err error) {
+	list, err := uidList(inbox, results, style, validity)
 	if err != nil || list == nil {
 		return 0, err
 	}
@@ -68,22 +76,32 @@ func seedFolder(inbox *maildir.Dir, results []*Result, style UIDLStyle) (n int, 
 	return len(list.Records), err
 }
 
-// uidList gathers the records of one folder, in the order of their UIDs.
-// Messages without a UID come last, in the order of the mbox.
-func uidList(inbox *maildir.Dir, results []*Result, style UIDLStyle) (*maildir.UIDList, error) {
+// usable says whether an mbox's own numbers can be gone on with: without a
+// UIDVALIDITY servers do not look at UIDs at all (mbox-sync-parse.c of Dovecot,
+// unix.c of c-client).
+func usable(b *mbox.IMAPBase) bool {
+	return b != nil && b.UIDValidity != 0 && b.LastUID <= maxUID
+}
+
+// uidList gathers the records of one folder. The UIDs of the first mbox that
+// has any are kept. Messages of the others come behind it, because their UIDs
+// belong to another UIDVALIDITY, under which clients know other messages by
+// them. It is nil where there is nothing that a server would not do by itself.
+func uidList(inbox *maildir.Dir, results []*Result, style UIDLStyle, validity uint32) (*maildir.UIDList, error) {
 	hist, err := inbox.History()
 	if err != nil {
 		return nil, err
 	}
 	defer hist.Close()
-	list := &maildir.UIDList{}
-	useful := false
+	list := &maildir.UIDList{Next: 1}
+	first := slices.IndexFunc(results, func(r *Result) bool { return usable(r.Base) })
+	useful := first >= 0
+	if useful {
+		list.Validity, list.Next = results[first].Base.UIDValidity, results[first].Base.LastUID+1
+	}
 	var rest []maildir.UIDRecord
-	for _, r := range results {
-		if r.Base != nil && list.Validity == 0 && r.Base.LastUID <= maxUID {
-			list.Validity, list.Next = r.Base.UIDValidity, r.Base.LastUID+1
-		}
-		for _, u := range r.UIDs {
+	for i, r := range results {
+		for _, u := range kept(r) {
 			e, ok, err := hist.Entry(u.ID)
 			if err != nil {
 				return nil, err
@@ -96,44 +114,49 @@ func uidList(inbox *maildir.Dir, results []*Result, style UIDLStyle) (*maildir.U
 				rec.Fields = append(rec.Fields, "P"+p)
 				useful = true
 			}
-			if u.UID == 0 || u.UID > maxUID {
-				rest = append(rest, rec)
+			if i == first && u.UID != 0 {
+				list.Next = max(list.Next, u.UID+1)
+				list.Records = append(list.Records, rec)
 				continue
 			}
-			useful = true
-			list.Records = append(list.Records, rec)
+			rest = append(rest, rec)
 		}
 	}
 	if !useful {
 		return nil, nil
 	}
-	number(list, rest)
+	for _, rec := range rest {
+		rec.UID = list.Next
+		list.Next++
+		list.Records = append(list.Records, rec)
+	}
+	if list.Validity == 0 {
+		list.Validity = validity
+	}
 	return list, nil
 }
 
-// number sorts the list and gives UIDs to those that have none or share one.
-func number(list *maildir.UIDList, rest []maildir.UIDRecord) {
-	slices.SortStableFunc(list.Records, func(a, b maildir.UIDRecord) int { return cmp.Compare(a.UID, b.UID) })
-	kept := list.Records[:0]
-	var last uint32
-	for _, r := range list.Records {
-		if r.UID == last {
-			rest = append(rest, r)
+// kept are the messages of an mbox in their order, with the UIDs that a server
+// of the mbox would go on with (parse_x_uid of Dovecot's mbox-sync-parse.c): in
+// rising order, and not beyond the next one that the mbox would give, because
+// anybody can send mail with a UID in its header. From the first other one on
+// all messages would get new UIDs; those have 0.
+func kept(r *Result) []UID {
+	all := slices.Clone(r.UIDs)
+	slices.SortStableFunc(all, func(a, b UID) int { return cmp.Compare(a.Offset, b.Offset) })
+	if r.Base == nil {
+		r = &Result{Base: &mbox.IMAPBase{}}
+	}
+	broken, last, next := r.Base.UIDValidity == 0, uint32(0), uint64(r.Base.LastUID)+1
+	for i := range all {
+		u := &all[i]
+		if broken = broken || u.UID <= last || uint64(u.UID) > next; broken {
+			u.UID = 0
 			continue
 		}
-		last = r.UID
-		kept = append(kept, r)
+		last, next = u.UID, max(next, uint64(u.UID)+1)
 	}
-	list.Records = kept
-	list.Next = max(list.Next, last+1)
-	for _, r := range rest {
-		r.UID = list.Next
-		list.Next++
-		list.Records = append(list.Records, r)
-	}
-	if list.Validity == 0 {
-		list.Validity = 1
-	}
+	return all
 }
 
 // oldUIDL is what a POP3 client knows the message by; empty if it cannot be
