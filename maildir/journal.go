@@ -169,12 +169,6 @@ func parseRecord(text string) (record, error) {
 	if r.name, err = ParseName(name); err != nil {
 		return r, bad
 	}
-	// A name that an import makes has its ID in it. Any other is that of a
-	// message that kept its name; a journal that its user wrote can at worst
-	// move his own messages about.
-	if id, ours := importedID(name); ours && id != r.id {
-		return r, bad
-	}
 	return r, nil
 }
 

@@ -27,10 +27,13 @@ func nameContent(base string) Content {
 // Recovery knows by it whose it is.
 func stageName(id ID) string { return importName(time.Unix(0, 0), id, 0) }
 
-// named says that the record is of a message that keeps its name.
+// named says that the record is of a message that keeps its name. A name that
+// this import made has the record's ID in it; that of another move, whose
+// target is now a source, has another one. A journal that its user wrote can at
+// worst move his own messages about.
 func (r *record) named() bool {
-	_, ours := importedID(r.name.String())
-	return !ours
+	id, ours := importedID(r.name.String())
+	return !ours || id != r.id
 }
 
 // staged is what the message of an intent is called under tmp/.

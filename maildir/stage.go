@@ -175,7 +175,11 @@ func (t *task) again(k *known, flags Flags) error {
 	if t.fromDir, err = t.recordedIn(&r); t.fromDir == nil || err != nil {
 		return err
 	}
-	wish := t.wish(r.name, flags)
+	from := r.name
+	if t.m.Name.IsValid() {
+		from = t.m.Name // its reader has given it an info, or another one
+	}
+	wish := t.wish(from, flags)
 	places := []Entry{
 		{Cur: t.cur, Name: wish}, // both sides changed alike, or a run was cut off
 		{Cur: r.cur, Name: r.name},

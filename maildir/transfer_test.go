@@ -52,6 +52,7 @@ func oldMaildir(t testing.TB, n int) string {
 	put("cur/1100009992.odd:2,zS?b", "odd letters\n", 1100009992)
 	put("new/1100009993.odd:2,S", "info in new\n", 1100009993)
 	put(".Sent/cur/\xff\xfe8-bit name", "", 1100009994)
+	put(movedTwice+"S", "twice\n", 1100009989)
 	put("new/.hidden", "nobody's", 1)
 	put("tmp/1100009995.unfinished", "half", 1)
 	if err := os.Symlink("/etc/passwd", filepath.Join(m, "cur", "1100009996.link")); err != nil {
@@ -173,7 +174,11 @@ func sameMail(t testing.TB, want, got map[string]string) {
 	}
 }
 
-const oddMail = 5 // messages of oldMaildir beside the counted ones
+// movedTwice begins the name of a message that an import has made, in the move
+// before this one.
+const movedTwice = "cur/1100009989.R00112233445566778899aabbccddeeff.qmailkit,S=6:2,"
+
+const oddMail = 6 // messages of oldMaildir beside the counted ones
 
 // TestTransfer moves a Maildir: every name, byte and time is the same, and a
 // second run finds nothing to do.
@@ -244,12 +249,14 @@ func TestTransferFollows(t *testing.T) {
 	rename(t, from, ".Sent/"+seven, ".Work.2004/"+seven) // moved at the source
 	write(t, filepath.Join(from, "M/new/1200000000.fresh"), "just arrived\n")
 
+	rename(t, from, ".Sent/new/1100000004.M4P1.old", ".Sent/cur/1100000004.M4P1.old:2,") // opened at the source
+	rename(t, from, movedTwice+"S", movedTwice+"FS")                         // flagged at the source
 	m, err := move(t, from, to, nil, nil)
-	if err != nil || m.count[Delivered] != 1 || m.count[Updated] != 3 || m.count[Kept] != 1 || m.count[Failed] != 0 {
+	if err != nil || m.count[Delivered] != 1 || m.count[Updated] != 5 || m.count[Kept] != 1 || m.count[Failed] != 0 {
 		t.Fatalf("%v, %v, %v", err, m.count, m.errs)
 	}
 	got := mail(t, to)
-	for _, name := range []string{"cur/1100000000.M0P1.old:2,S", three + "F", nine + "RS", six + "T", ".Work.2004/" + seven, "new/1200000000.fresh"} {
+	for _, name := range []string{"cur/1100000000.M0P1.old:2,S", three + "F", nine + "RS", ".Sent/cur/1100000004.M4P1.old:2,", movedTwice + "FS", six + "T", ".Work.2004/" + seven, "new/1200000000.fresh"} {
 		if _, ok := got["M/"+name]; !ok {
 			t.Errorf("%q is missing", name)
 		}
