@@ -133,13 +133,21 @@ func (d *Dovecot) run(bin, dir string) {
 		}
 	})
 	for range 200 {
-		if c, err := net.Dial("tcp", d.pop3); err == nil {
-			c.Close()
+		if answers(d.imap) && answers(d.pop3) {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	t.Fatal("dovecot does not answer")
+}
+
+func answers(addr string) bool {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
 }
 
 func exists(path string) bool {
