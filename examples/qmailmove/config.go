@@ -41,6 +41,9 @@ type config struct {
 	quiet   bool // no summary for people
 	dryRun  bool
 	now     func() time.Time
+	// beforeChange is called before each control file is changed: tests stop
+	// there.
+	beforeChange func(name string) error
 }
 
 // action is what a subcommand does.
