@@ -10,11 +10,12 @@ import (
 
 // A config is what this package understands of a sendmail.cf: its macros,
 // classes, options, maps and rules (Sendmail Installation and Operation Guide,
-// chapter 5). The rules of masquerading, of milters and of relaying are read
-// too, but nobody asks for them here.
+// chapter 5). The rules of masquerading and of milters are read too, but nobody
+// asks for them here.
 type config struct {
 	path     string
 	macros   map[string]string
+	places   map[string]place           // of the macros
 	classes  map[string]map[string]bool // members in lower case
 	words    map[string][]ClassWord     // the same in their order
 	options  map[string]string          // by their long names
@@ -27,8 +28,9 @@ type config struct {
 	problems []qmailkit.Problem
 }
 
-// A mailer is an M line: its flags, and the ruleset for envelope recipients.
-type mailer struct{ flags, recipients string }
+// A mailer is an M line: its flags, the ruleset for envelope recipients, and
+// what it runs.
+type mailer struct{ flags, recipients, path, args string }
 
 // A mapSpec is a K line.
 type mapSpec struct {
@@ -43,7 +45,7 @@ type mapSpec struct {
 
 func newConfig() *config {
 	return &config{
-		macros: map[string]string{}, classes: map[string]map[string]bool{}, words: map[string][]ClassWord{}, options: map[string]string{},
+		macros: map[string]string{}, places: map[string]place{}, classes: map[string]map[string]bool{}, words: map[string][]ClassWord{}, options: map[string]string{},
 		lines: map[string]int{}, maps: map[string]*mapSpec{}, mailers: map[string]mailer{},
 		rulesets: map[string][]rule{}, numbers: map[string]string{}, spaceSub: '.',
 	}
@@ -196,7 +198,7 @@ func (r *configReader) line(l line) error {
 	switch rest := text[1:]; text[0] {
 	case 'D':
 		name, value := macroName(rest)
-		c.macros[name] = c.expandMacros(strings.TrimRight(value, " \t"))
+		c.macros[name], c.places[name] = c.expandMacros(strings.TrimRight(value, " \t")), l.place
 		if name == "j" || name == "w" {
 			c.addWord("w", c.macros[name], l.place)
 		}
@@ -240,6 +242,10 @@ func (r *configReader) mailer(text string) {
 		case "R":
 			value, _, _ = strings.Cut(value, "/")
 			m.recipients = trimBlanks(value)
+		case "P":
+			m.path = trimBlanks(value)
+		case "A":
+			m.args = trimBlanks(value)
 		}
 	}
 	r.conf.mailers[lower(trimBlanks(name))] = m

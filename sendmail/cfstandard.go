@@ -8,7 +8,8 @@ import (
 // standardRules are those of a host without a sendmail.cf: names of class w are
 // local, virtual users come first, then the routes of mailertable, and a plus
 // sign parts a user from a detail. They are our own, and smaller than those of
-// cf/README, because nothing but recipients is asked of them.
+// cf/README, because nothing but recipients, and by standardChecks envelopes, is
+// asked of them.
 const standardRules = `O OperatorChars=.:%@!^/[]+
 O ForwardPath=$z/.forward.$w+$h:$z/.forward+$h:$z/.forward.$w:$z/.forward
 Kdequote dequote
@@ -22,9 +23,9 @@ F{VirtHost}-o /etc/mail/virtuser-domains
 CPREDIRECT
 Mlocal,	F=lsDFMAw5:/|@qSPfhn9
 Mprog,	F=lsDFMoqeu9
-Msmtp,	F=mDFMuX
-Mesmtp,	F=mDFMuXa
-Mrelay,	F=mDFMuXa8
+Msmtp,	P=[IPC], F=mDFMuX, A=TCP $h
+Mesmtp,	P=[IPC], F=mDFMuXa, A=TCP $h
+Mrelay,	P=[IPC], F=mDFMuXa8, A=TCP $h
 S3
 R$*<$*>$*	$2
 R$+@$+	$:$1<@$2>
@@ -56,6 +57,7 @@ R<error:$-$+>$*	$#error $@ $1 $: $2
 R<local:$+>$+<@$+>	$#local $@ $2@$3 $: $1
 R<none>$+<@$+>	$#esmtp $@ $2 $: $1@$2
 R<$-:$+>$+<@$+>	$#$1 $@ $2 $: $3@$4
+R<$+>$+<@$+>	$#esmtp $@ $3 $: $2@$3
 R$+	$#local $: $(dequote $1 $)
 S5
 R$+ + *	$#local $@ $&h $: $1
@@ -69,7 +71,7 @@ R$+<>$*	$:$1
 func (c *config) standard(ctx context.Context, h *Host) error {
 	r := configReader{host: h, ctx: ctx, conf: c, ruleset: "0"}
 	n := 0
-	for text := range strings.Lines(standardRules) {
+	for text := range strings.Lines(standardRules + standardChecks) {
 		n++
 		if err := r.line(line{place: place{line: n}, raw: strings.TrimSuffix(text, "\n")}); err != nil {
 			return err

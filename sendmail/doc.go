@@ -13,7 +13,8 @@
 // included, and its Expand says where mail to an address ends, as "sendmail -bv"
 // does. ReadAliases, ReadList and ReadTable read the files of these settings
 // without loss, and ParseVirtUser, ParseRoute and ParseAccess take the entries
-// of tables apart.
+// of tables apart. Envelope says whether the host takes a message from a client:
+// the rules about relaying and the access map.
 //
 // What a Sendmail host also has, and this package does not carry, NotCarried
 // finds, counts and reports: aliases, .forward files, tables, filters, queued

@@ -205,6 +205,13 @@ func (x *Expander) Option(name string) (value string, line int) {
 // MASQUERADE_AS, "L" LUSER_RELAY, "H" MAIL_HUB, "R" LOCAL_RELAY, "j" the host.
 func (x *Expander) Macro(name string) string { return x.conf.macro(name) }
 
+// MacroPlace says where a macro is set: a file, and a line of it. The path is
+// empty where no file sets it.
+func (x *Expander) MacroPlace(name string) (path string, line int) {
+	p := x.conf.places[name]
+	return p.path, p.line
+}
+
 // InClass says whether a word is in a class of sendmail.cf: "w" are the host's
 // own names, "R" the domains that it relays for, "VirtHost", "t" trusted users.
 func (x *Expander) InClass(class, word string) bool { return x.conf.inClass(class, word) }

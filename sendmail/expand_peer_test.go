@@ -52,6 +52,7 @@ for m in virtusertable mailertable domaintable genericstable access; do
 done
 $s/sendmail -bi -C/etc/mail/sendmail.cf >&2 || :
 if [ "$2" = table ]; then exec $s/makemap -C /etc/mail/sendmail.cf -u hash /etc/mail/virtusertable; fi
+if [ "$2" = check ]; then exec $s/sendmail -bt -C/etc/mail/sendmail.cf; fi
 if [ "$2" = aliases ]; then exec $s/praliases -C /etc/mail/sendmail.cf; fi
 while IFS= read -r a; do
 	printf '\001%s\n' "$a"

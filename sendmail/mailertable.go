@@ -25,7 +25,8 @@ type RouteHost struct {
 }
 
 // ParseRoute takes an entry of mailertable apart. A value without a mailer is
-// one for "relay".
+// taken for one of "relay", as MailerToTriple does; Sendmail itself looks its
+// domain up in mailertable once more, and then finds no route.
 func ParseRoute(e *TableEntry) Route {
 	r := Route{Entry: e, Domain: lower(e.Key)}
 	r.Domain, r.Below = strings.CutPrefix(r.Domain, ".")
@@ -56,4 +57,38 @@ func ParseRoute(e *TableEntry) Route {
 		r.Hosts = append(r.Hosts, RouteHost{host, false})
 	}
 	return r
+}
+
+// A Mailer is an M line of sendmail.cf.
+type Mailer struct {
+	Name  string
+	Path  string // "[IPC]", or a program
+	Args  string // "TCP $h"
+	Flags string
+}
+
+// Mailer returns the mailer of that name, which is one of a Delivery.
+func (x *Expander) Mailer(name string) (Mailer, bool) {
+	m, ok := x.conf.mailers[lower(name)]
+	return Mailer{lower(name), m.path, m.args, m.flags}, ok
+}
+
+// services are the names of ports that stand in configurations.
+var services = map[string]string{"smtp": "25", "smtps": "465", "submission": "587"}
+
+// SMTP says whether the mailer speaks SMTP to the host by TCP, and to which
+// port, in digits.
+func (m Mailer) SMTP() (port string, ok bool) {
+	words := strings.Fields(m.Args)
+	if m.Path != "[IPC]" && m.Path != "[TCP]" || strings.Contains(m.Flags, "z") || len(words) < 2 || words[0] != "TCP" && words[0] != "IPC" || words[1] != "$h" {
+		return "", false // LMTP, a socket of this host, or always the same host
+	}
+	if len(words) == 2 {
+		return "25", true
+	}
+	port = words[2]
+	if digits, known := services[lower(port)]; known {
+		port = digits
+	}
+	return port, port != "" && len(port) <= 5 && strings.Trim(port, "0123456789") == ""
 }
