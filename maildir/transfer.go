@@ -31,6 +31,10 @@ type Transferred struct {
 	// Unfinished are the files under tmp/: deliveries that are under way, or
 	// were broken off. They are not moved.
 	Unfinished int64
+	// Moved are the messages and folders that were met a second time, or no
+	// longer, because their reader moved them meanwhile. They are for the next
+	// run.
+	Moved int64
 	// Problems are what stands in the Maildir and is neither message nor
 	// folder, and what could not be read.
 	Problems []qmailkit.Problem
@@ -44,8 +48,9 @@ type Transferred struct {
 // are for CarrySide.
 //
 // The source may be in use: what its reader moves from new/ to cur/ meanwhile
-// is found once, and what goes while it is read is a Result whose Err wraps
-// fs.ErrNotExist. Nothing of the source is changed. Transfer may be called for
+// is found once, what moves between folders is left to the next run where it
+// would be taken for two, and what goes while it is read is a Result whose Err
+// wraps fs.ErrNotExist. Nothing of the source is changed. Transfer may be called for
 // several Maildirs at once, but only once for each Source.
 func (im *Importer) Transfer(ctx context.Context, from qmailkit.Tree, name string, opts *TransferOptions) (*Transferred, error) {
 	t := &transfer{im: im, from: from, name: name, res: &Transferred{}}
@@ -70,6 +75,7 @@ type transfer struct {
 	name string
 	o    TransferOptions
 	res  *Transferred
+	met  met
 }
 
 func (t *transfer) problem(code string, path string, err error) {
@@ -176,6 +182,10 @@ func (t *transfer) odd(dir string, err error) error {
 	if dir == "." || !errors.As(err, &at) || !planted(err) {
 		return err
 	}
+	if _, err := t.from.Lstat(t.path(dir)); errors.Is(err, fs.ErrNotExist) {
+		t.res.Moved++ // under another name by now
+		return nil
+	}
 	t.problem("folder", t.path(dir), err)
 	return nil
 }
@@ -241,6 +251,9 @@ func (t *transfer) unfinished(ctx context.Context, dir string) error {
 
 // add hands one message over.
 func (t *transfer) add(ctx context.Context, e Entry, to string, words *Keywords) error {
+	if again, err := t.met.again(ctx, t, e.Folder, e.Name.Base()); again || err != nil {
+		return err
+	}
 	path := t.path(e.Folder) + "/" + e.Sub() + "/" + e.Name.String()
 	m := &Message{Folder: to, Source: t.o.Source, Name: e.Name, Flags: e.Name.Flags(), Cur: e.Cur}
 	if words != nil {

@@ -250,7 +250,7 @@ func TestTransferFollows(t *testing.T) {
 	write(t, filepath.Join(from, "M/new/1200000000.fresh"), "just arrived\n")
 
 	rename(t, from, ".Sent/new/1100000004.M4P1.old", ".Sent/cur/1100000004.M4P1.old:2,") // opened at the source
-	rename(t, from, movedTwice+"S", movedTwice+"FS")                         // flagged at the source
+	rename(t, from, movedTwice+"S", movedTwice+"FS")                                     // flagged at the source
 	m, err := move(t, from, to, nil, nil)
 	if err != nil || m.count[Delivered] != 1 || m.count[Updated] != 5 || m.count[Kept] != 1 || m.count[Failed] != 0 {
 		t.Fatalf("%v, %v, %v", err, m.count, m.errs)
@@ -457,6 +457,46 @@ func TestTransferLive(t *testing.T) {
 	if failed != 3 || len(mail(t, to)) != 37+oddMail {
 		t.Errorf("%d failed, %d are there", failed, len(mail(t, to)))
 	}
+}
+
+// TestTransferMoving moves a Maildir whose reader moves a message to a folder
+// that is still to be read, flags it there, and takes a folder away: nothing
+// comes twice, and the next run follows.
+func TestTransferMoving(t *testing.T) {
+	from, to := oldMaildir(t, 12), fastDir(t)
+	src, err := os.OpenRoot(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	dst, err := os.OpenRoot(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	var once sync.Once
+	tree := busyTree{qmailkit.NewTree(src), func(name string) {
+		once.Do(func() { // the first message of the INBOX is read
+			rename(t, from, "new/1100000000.M0P1.old", ".Sent/cur/1100000000.M0P1.old:2,S")
+			if err := os.Rename(filepath.Join(from, "M", ".Empty"), filepath.Join(from, "M", ".Other")); err != nil {
+				t.Error(err)
+			}
+		})
+	}}
+	c := NewCommitter(&CommitOptions{Writers: 1, MaxMessages: 1})
+	im, err := c.Import(dst, "M", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := im.Transfer(t.Context(), tree, "M", &TransferOptions{Source: "M"})
+	if err := errors.Join(err, im.Close(nil), c.Close()); err != nil || res.Moved != 2 || len(res.Problems) != 1 {
+		t.Fatalf("%v, %d moved, %v", err, res.Moved, res.Problems)
+	}
+	m, err := move(t, from, to, nil, nil)
+	if err != nil || m.res.Moved != 0 || m.count[Delivered]+m.count[Updated] != 1 {
+		t.Fatalf("%v, %+v", err, m)
+	}
+	sameMail(t, mail(t, from), mail(t, to))
 }
 
 // TestTransferFaults makes each step of a transfer fail once, die, or meet a
