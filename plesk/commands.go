@@ -162,6 +162,11 @@ func Commands(d *Domain, m *Mailname, password Credential, opts *CommandOptions)
 	if m.NoDelivery {
 		c.problem("delivery-off", qmailkit.Warning, "switch delivery off in the panel", "%s: delivery to the mailbox is switched off, for which the tool has no option", c.addr)
 	}
+	for _, x := range []struct{ what, text string }{{"the description", m.Description}, {"the address outside", m.External}} {
+		if x.text != "" {
+			c.problem("panel-only", qmailkit.Info, "set it in the panel", "%s: %s %q is not handed over", c.addr, x.what, x.text)
+		}
+	}
 	out := []Command{{Argv: argv, Env: env, Unless: unless, Comment: comment}}
 	return append(out, c.responders()...), c.probs
 }

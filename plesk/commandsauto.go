@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/qmailkit/qmailkit"
 )
@@ -27,13 +26,7 @@ func (c *commander) responders() (out []Command) {
 		}
 		return out
 	}
-	at := 0
-	for i, r := range c.m.Responders {
-		if r.On {
-			at = i
-			break
-		}
-	}
+	at := mainResponder(c.m.Responders)
 	for i, r := range c.m.Responders {
 		if i != at {
 			c.problem("responders", qmailkit.Warning, "", "%s: autoresponder %q is left out: this Plesk has one for each name", c.addr, r.Name)
@@ -109,15 +102,13 @@ func (c *commander) newResponder(r *Responder) []Command {
 	argv = c.value(argv, r, "-subject", r.Subject)
 	argv = c.value(argv, r, "-text", r.Text)
 	argv = append(argv, c.responderForward(r)...)
-	if r.End != "" && !strings.HasPrefix(r.End, "0000-00-00") {
-		day, _, _ := strings.Cut(r.End, " ")
-		if _, err := time.Parse(time.DateOnly, day); err != nil {
-			c.problem("responder-end", qmailkit.Warning, "set it in the panel", "%s: autoresponder %q ends on %q, which is no day", c.addr, r.Name, r.End)
-		} else {
-			argv = append(argv, "-end-date", day)
-		}
+	switch day, ok := r.ends(); {
+	case !ok:
+		c.problem("responder-end", qmailkit.Warning, "set it in the panel", "%s: autoresponder %q ends on %q, which is no day", c.addr, r.Name, r.End)
+	case day != "":
+		argv = append(argv, "-end-date", day)
 	}
-	if r.Key != "" && r.Where != "no" && r.Where != "" {
+	if r.conditional() {
 		c.problem("responder-condition", qmailkit.Error, "leave it off, or accept that it answers everything", "%s: autoresponder %q answers only where %s holds %q; this Plesk has no conditions, so that it is left out", c.addr, r.Name, r.Where, r.Key)
 		return nil
 	}

@@ -249,6 +249,7 @@ func (p *psa) mailnames() error {
 	return p.each("mail", []string{"id", "mail_name", "dom_id", "account_id", "postbox"}, func(r row) (err error) {
 		m := &Mailname{Name: r.text("mail_name"), Mailbox: r.yes("postbox"), Group: r.yes("mail_group"), Quota: -1,
 			AutoRespond: r.yes("autoresponder"), SpamFilter: r.text("spamfilter"), VirusFilter: r.text("virusfilter"),
+			Description: r.text("description"), External: r.text("externalEmail"),
 			NoDelivery: r.has("delivery") && !r.yes("delivery")}
 		if m.ID, err = r.id("id"); err != nil {
 			return err

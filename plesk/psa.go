@@ -140,6 +140,9 @@ type Mailname struct {
 	Responders []Responder
 	// AutoRespond says that the autoresponders are switched on.
 	AutoRespond bool
+	// Description and External, an address at which its owner can be reached,
+	// are what newer versions have beside.
+	Description, External string
 	// SpamFilter and VirusFilter are the words of mail.spamfilter and
 	// mail.virusfilter; they are mail handlers, which are not carried.
 	SpamFilter, VirusFilter string

@@ -16,6 +16,9 @@ type tableSchema struct {
 	columns []columnSchema
 }
 
+// has says whether there is the table, and the column in it.
+func (t *tableSchema) has(column string) bool { return t != nil && t.column(column) != nil }
+
 type columnSchema struct {
 	name  string
 	needs bool // a row that says nothing of it is refused
@@ -32,7 +35,9 @@ func (t *tableSchema) column(name string) *columnSchema {
 }
 
 // readSchema reads what there is to know of tables that rows are written to.
-func readSchema(ctx context.Context, tx *sql.Tx, names ...string) (map[string]*tableSchema, error) {
+// Those of may can be missing, and are left out where they cannot take part in
+// a transaction.
+func readSchema(ctx context.Context, tx *sql.Tx, must, may []string) (map[string]*tableSchema, error) {
 	out := map[string]*tableSchema{}
 	rows, err := tx.QueryContext(ctx, "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'")
 	if err != nil {
@@ -45,14 +50,14 @@ func readSchema(ctx context.Context, tx *sql.Tx, names ...string) (map[string]*t
 		if err := rows.Scan(&name, &e); err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
-		if low := strings.ToLower(name); slices.Contains(names, low) {
+		if low := strings.ToLower(name); slices.Contains(must, low) || slices.Contains(may, low) && strings.EqualFold(e.String, "InnoDB") {
 			out[low], engine[low] = &tableSchema{name: name}, e.String
 		}
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, err
 	}
-	for _, name := range names {
+	for _, name := range must {
 		switch {
 		case out[name] == nil:
 			return nil, fmt.Errorf("%w: %q", ErrNoTable, name)
@@ -83,11 +88,22 @@ func readColumns(ctx context.Context, tx *sql.Tx, tables map[string]*tableSchema
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// neutral are values for columns that may have no default and mean nothing for
-// a new name: those of a row of Plesk 18 for a name without anything special.
-var neutral = map[string]any{
-	"userid": 0, "perm_id": 0, "disk_usage": 0, "description": "", "externalemail": "", "spamfilter": "false", "virusfilter": "none",
-	"redir_addr": "", "delivery": "true",
+// neutral is a value for a column that may have no default and means nothing for
+// a new row: what Plesk 18 has for a name, or an autoresponder, without anything
+// special.
+func neutral(table, column string) (v any, known bool) {
+	switch table {
+	case "mail":
+		v, known = map[string]any{
+			"userid": 0, "perm_id": 0, "disk_usage": 0, "description": "", "externalemail": "", "spamfilter": "false", "virusfilter": "none",
+			"redir_addr": "", "delivery": "true",
+		}[column]
+	case "mail_resp":
+		v, known = map[string]any{
+			"keystr": "", "key_where": "no", "reply_to": "", "ans_freq": 10, "mem_limit": 1000, "content_type": "text/plain", "charset": "UTF-8",
+		}[column]
+	}
+	return v, known
 }
 
 // insert writes a row and returns its id. Every column of row must be there,
@@ -105,8 +121,8 @@ func (w *writer) insert(table string, row map[string]any) (int64, error) {
 		if _, given := row[name]; given || !c.needs {
 			continue
 		}
-		v, known := neutral[name]
-		if !known || table != "mail" {
+		v, known := neutral(table, name)
+		if !known {
 			return 0, fmt.Errorf("%w: %q of table %q", ErrColumn, c.name, t.name)
 		}
 		row[name] = v

@@ -38,15 +38,14 @@ type WriteOptions struct {
 type Written struct {
 	Created []string // addresses
 	Existed []string // addresses that were there already, and were not touched
-	// Problems are what was left out: autoresponders, which are for Plesk's
-	// tool, names that meet another one, and passwords that could not be
-	// sealed.
+	// Problems are what was left out: names that meet another one, passwords
+	// that could not be sealed, and what this psa has no table or column for.
 	Problems []qmailkit.Problem
 }
 
 // WriteAccounts writes the accounts of a plan whose Action is AccountCreate into
-// the target's psa: rows of accounts, mail, mail_aliases and mail_redir, in the
-// columns that its version has. It is for a target whose own tools cannot be
+// the target's psa: rows of accounts, mail, mail_aliases, mail_redir and those
+// of autoresponders, in the columns that its version has. It is for a target whose own tools cannot be
 // used. Plesk learns of them by mchk or "plesk repair mail", which the caller
 // has to run. A name that psa has is left alone, so that WriteAccounts may be
 // repeated.
@@ -98,9 +97,10 @@ type madeAccount struct {
 }
 
 func (w *writer) all(plan *AccountPlan) (err error) {
-	if w.schema, err = readSchema(w.ctx, w.tx, "domains", "accounts", "mail", "mail_aliases", "mail_redir"); err != nil {
+	if w.schema, err = readSchema(w.ctx, w.tx, accountTables, responderTables); err != nil {
 		return err
 	}
+	w.leaveResponders()
 	for _, d := range plan.Domains {
 		if err := w.lockDomain(d); err != nil {
 			return err
@@ -181,24 +181,7 @@ func (w *writer) account(d *DomainPlan, a *Account) error {
 	if err != nil {
 		return err
 	}
-	group := m.Group
-	row := map[string]any{"mail_name": m.Name, "postbox": yesNo(m.Mailbox), "account_id": account, "dom_id": d.TargetID, "autoresponder": "false", "mbox_quota": m.Quota}
-	listed := m.Forwards
-	if mail := w.schema["mail"]; mail.column("redirect") != nil && mail.column("redir_addr") != nil {
-		row["redirect"] = "false"
-		switch {
-		case group:
-		case len(m.Forwards) == 1:
-			row["redirect"], row["redir_addr"] = "true", m.Forwards[0]
-			listed = nil
-		case len(m.Forwards) > 1: // there is room for one
-			group = true
-		}
-	}
-	row["mail_group"] = yesNo(group)
-	if w.schema["mail"].column("delivery") != nil {
-		row["delivery"] = yesNo(!m.NoDelivery)
-	}
+	row, listed := w.mailRow(d, a, account)
 	id, err := w.insert("mail", row)
 	if err != nil {
 		return err
@@ -213,13 +196,46 @@ func (w *writer) account(d *DomainPlan, a *Account) error {
 			return err
 		}
 	}
-	if len(m.Responders) > 0 {
-		w.problem(addr, "responder-not-written", qmailkit.Error, "%s: the autoresponder is left out: make it with Plesk's tool", addr)
+	if err := w.responders(d, a, id); err != nil {
+		return err
 	}
 	here.add(m)
 	w.made = append(w.made, madeAccount{d.TargetID, a})
 	w.done.Created = append(w.done.Created, addr)
 	return nil
+}
+
+// mailRow is the row of table mail, and the forwards that stand in another one.
+func (w *writer) mailRow(d *DomainPlan, a *Account, account int64) (row map[string]any, listed []string) {
+	m := a.Mailname
+	addr := m.Name + "@" + d.Domain.Name
+	group := m.Group
+	row = map[string]any{"mail_name": m.Name, "postbox": yesNo(m.Mailbox), "account_id": account, "dom_id": d.TargetID, "autoresponder": yesNo(m.AutoRespond && len(w.answers(m)) > 0), "mbox_quota": m.Quota}
+	listed = m.Forwards
+	mail := w.schema["mail"]
+	if mail.has("redirect") && mail.has("redir_addr") {
+		row["redirect"] = "false"
+		switch {
+		case group:
+		case len(m.Forwards) == 1:
+			row["redirect"], row["redir_addr"] = "true", m.Forwards[0]
+			listed = nil
+		case len(m.Forwards) > 1: // there is room for one
+			group = true
+		}
+	}
+	row["mail_group"] = yesNo(group)
+	for _, c := range []struct {
+		column, text string
+	}{{"delivery", yesNo(!m.NoDelivery)}, {"description", m.Description}, {"externalemail", m.External}} {
+		switch {
+		case mail.has(c.column):
+			row[c.column] = c.text
+		case c.text != "" && c.text != "true":
+			w.problem(addr, "no-column", qmailkit.Warning, "%s: %s %q is left out, for which this psa has no column", addr, c.column, c.text)
+		}
+	}
+	return row, listed
 }
 
 // password writes the row of accounts and returns its id; 0 where there is no
@@ -262,7 +278,7 @@ func (w *writer) readBack() error {
 			index[made.domain] = now.byID(made.domain).index()
 		}
 		name := made.a.Mailname.Name
-		if what := differsFrom(made.a, index[made.domain].name(name), w.o.Key); what != "" {
+		if what := w.differsFrom(made.a, index[made.domain].name(name)); what != "" {
 			return fmt.Errorf("%s: %w: %s", name, ErrWriteBack, what)
 		}
 	}
@@ -270,7 +286,7 @@ func (w *writer) readBack() error {
 }
 
 // differsFrom names what is not as it was written.
-func differsFrom(a *Account, got *Mailname, key *SecretKey) string {
+func (w *writer) differsFrom(a *Account, got *Mailname) string {
 	m := a.Mailname
 	same := func(x, y string) bool { return x == y }
 	switch {
@@ -287,6 +303,9 @@ func differsFrom(a *Account, got *Mailname, key *SecretKey) string {
 	case len(missing(m.Forwards, got.Forwards, same)) > 0 || len(slices.Compact(slices.Sorted(slices.Values(m.Forwards)))) != len(got.Forwards):
 		return "forwards"
 	}
+	if what := w.answersDiffer(m, got); what != "" {
+		return what
+	}
 	if a.Password.IsZero() {
 		return ""
 	}
@@ -294,7 +313,7 @@ func differsFrom(a *Account, got *Mailname, key *SecretKey) string {
 	if want.Clear != "" {
 		want.Hash = ""
 	}
-	if c, err := got.Password.Credential(key); err != nil || c != want {
+	if c, err := got.Password.Credential(w.o.Key); err != nil || c != want {
 		return "password"
 	}
 	return ""
