@@ -184,14 +184,18 @@ func (t dirTree) ReadDir(ctx context.Context, dir string) iter.Seq2[DirEntry, er
 			return
 		}
 		defer d.Close()
-		for e, err := range d.Entries(ctx) {
-			if err != nil {
-				yield(DirEntry{}, Incomplete(t.named("readdir", dir, err)))
-				return
-			}
-			if !yield(DirEntry{e.Name(), e.Type()}, nil) {
-				return
-			}
+		yieldEntries(ctx, d, dir, yield)
+	}
+}
+
+func yieldEntries(ctx context.Context, d *safefs.Dir, dir string, yield func(DirEntry, error) bool) {
+	for e, err := range d.Entries(ctx) {
+		if err != nil {
+			yield(DirEntry{}, Incomplete(dirTree{}.named("readdir", dir, err)))
+			return
+		}
+		if !yield(DirEntry{e.Name(), e.Type()}, nil) {
+			return
 		}
 	}
 }
@@ -206,7 +210,11 @@ func (t dirTree) Lstat(name string) (FileInfo, error) {
 	if err != nil {
 		return FileInfo{}, t.named("lstat", name, err)
 	}
-	return FileInfo{base, fi.Mode, fi.Size, fi.ModTime, fi.UID, fi.GID, fi.Nlink}, nil
+	return fileInfo(base, fi), nil
+}
+
+func fileInfo(name string, fi safefs.Info) FileInfo {
+	return FileInfo{name, fi.Mode, fi.Size, fi.ModTime, fi.UID, fi.GID, fi.Nlink}
 }
 
 func (t dirTree) Readlink(name string) (string, error) {

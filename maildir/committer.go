@@ -192,6 +192,7 @@ func (c *Committer) add(t *task) error {
 	c.mu.Lock()
 	g := c.cur
 	t.g = g
+	t.m.from.hold()
 	g.tasks = append(g.tasks, t)
 	g.bytes += t.m.Size
 	g.staged.Add(1)

@@ -55,6 +55,8 @@ type Message struct {
 	// disk, or there already, or failed. All calls of a Committer come one
 	// after the other.
 	Done func(Result)
+
+	from *sourceDir // where it is read from; only Transfer sets it
 }
 
 // An Outcome is what became of a Message.

@@ -106,11 +106,49 @@ func (t *task) look() (err error) {
 
 // carry writes the message under tmp/.
 func (w *writer) carry(c *Committer, t *task, flags Flags) error {
+	t.tmp = stageName(t.result.ID)
+	whole, err := w.whole(t)
+	if err == nil && whole {
+		at, late := t.arrival(c)
+		err = t.put(c, t.tmp, at, late, w.buf.Bytes())
+	} else if err == nil {
+		err = w.carryStream(c, t)
+	}
+	if err != nil {
+		return err
+	}
+	t.act, t.name = actLink, t.wish(t.m.Name, flags)
+	return nil
+}
+
+// whole reads a message of a Transfer into the buffer, if it is a small one:
+// with a look at it, in as few calls as there can be.
+func (w *writer) whole(t *task) (bool, error) {
+	if t.m.from == nil || t.m.Size > inlineSize {
+		return false, nil
+	}
+	w.buf.Reset()
+	w.buf.Grow(inlineSize + 1)
+	n, fi, err := t.m.from.Read(t.m.Name.String(), w.buf.AvailableBuffer()[:inlineSize+1])
+	switch {
+	case err != nil:
+		return false, &sourceError{err}
+	case n > inlineSize:
+		return false, nil
+	case int64(n) != fi.Size:
+		return false, &sourceError{errChanged}
+	}
+	w.buf.Write(w.buf.AvailableBuffer()[:n])
+	t.m.Size, t.m.Time, t.result.Size = fi.Size, fi.ModTime, fi.Size
+	return true, nil
+}
+
+// carryStream writes a message of any size.
+func (w *writer) carryStream(c *Committer, t *task) error {
 	if err := t.look(); err != nil {
 		return err
 	}
 	at, late := t.arrival(c)
-	t.tmp = stageName(t.result.ID)
 	f, err := t.create(t.tmp)
 	if err != nil {
 		return err
@@ -129,11 +167,7 @@ func (w *writer) carry(c *Committer, t *task, flags Flags) error {
 	case err == nil && t.result.Size != t.m.Size:
 		err = &sourceError{errChanged}
 	}
-	if err := t.finish(c, f, at, late, err); err != nil {
-		return err
-	}
-	t.act, t.name = actLink, t.wish(t.m.Name, flags)
-	return nil
+	return t.finish(c, f, at, late, err)
 }
 
 // withBase finds a message by its base.

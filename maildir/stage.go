@@ -32,6 +32,7 @@ var errChanged = errors.New("message changed while it was read")
 // stage writes a message under tmp/, or finds that it need not.
 func (w *writer) stage(c *Committer, t *task) {
 	defer t.g.staged.Done()
+	defer t.m.from.release()
 	if t.f == nil {
 		<-t.turn
 		close(t.next)
@@ -243,16 +244,12 @@ func (w *writer) write(c *Committer, t *task, flags Flags, inline bool) error {
 	if err != nil {
 		return err
 	}
-	f, err := t.create(base)
-	if err != nil {
-		return err
-	}
 	if inline {
-		_, err = f.Write(w.buf.Bytes())
+		err = t.put(c, base, at, late, w.buf.Bytes())
 	} else {
-		err = w.copy(f, t)
+		err = w.stream(c, t, base, at, late)
 	}
-	if err := t.finish(c, f, at, late, err); err != nil {
+	if err != nil {
 		return err
 	}
 	t.act, t.tmp, t.name = actLink, base, t.wish(name, flags)
@@ -270,18 +267,45 @@ func (t *task) arrival(c *Committer) (at time.Time, late bool) {
 }
 
 // create makes a file in tmp/.
-func (t *task) create(base string) (*safefs.File, error) {
-	f, err := t.f.tmp.Create(base, t.f.opts.FileMode, t.f.opts.owner())
+func (t *task) create(base string) (f *safefs.File, err error) {
+	err = t.anew(base, func() (err error) {
+		f, err = t.f.tmp.Create(base, t.f.opts.FileMode, t.f.opts.owner())
+		return err
+	})
+	return f, err
+}
+
+// put makes a file of these bytes in tmp/.
+func (t *task) put(c *Committer, base string, at time.Time, late bool, p []byte) error {
+	if !late {
+		at = time.Time{}
+	}
+	err := t.anew(base, func() error {
+		return t.f.tmp.WriteNew(base, t.f.opts.FileMode, t.f.opts.owner(), at, p)
+	})
+	if err != nil || c.opts.Sync != SyncEach {
+		return err
+	}
+	if err := syncFile(t.f.tmp, base); err != nil {
+		t.f.tmp.Remove(base)
+		return err
+	}
+	return nil
+}
+
+// anew makes a file in tmp/, where another may have its name.
+func (t *task) anew(base string, create func() error) error {
+	err := create()
 	if errors.Is(err, fs.ErrExist) {
 		// Only its user can have put it there, since recovery has swept.
 		if e := t.f.tmp.Remove(base); e == nil {
-			f, err = t.f.tmp.Create(base, t.f.opts.FileMode, t.f.opts.owner())
+			err = create()
 		}
 	}
 	if errors.Is(err, fs.ErrExist) {
 		err = &sourceError{err}
 	}
-	return f, err
+	return err
 }
 
 // finish closes a file in tmp/, or removes it if err says that it is not whole.
@@ -301,6 +325,15 @@ func (t *task) finish(c *Committer, f *safefs.File, at time.Time, late bool, err
 		return err
 	}
 	return nil
+}
+
+// stream writes a large message to a file in tmp/.
+func (w *writer) stream(c *Committer, t *task, base string, at time.Time, late bool) error {
+	f, err := t.create(base)
+	if err != nil {
+		return err
+	}
+	return t.finish(c, f, at, late, w.copy(f, t))
 }
 
 // copy streams a large message, and makes sure that it is the one whose digest

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/qmailkit/qmailkit"
@@ -136,13 +137,20 @@ func (t *transfer) folder(ctx context.Context, dir string) error {
 			return nil
 		}
 	}
-	arrived, err := t.names(ctx, dir, "new")
-	if err != nil {
+	arrived := &sourceDir{Entry: Entry{Folder: dir}, to: to}
+	if err := t.open(arrived); err != nil {
 		return t.odd(dir, err)
 	}
-	waiting := make(map[string]int, len(arrived)) // by base
-	for i, n := range arrived {
-		waiting[n.Base()] = i
+	defer arrived.release()
+	var names []Name
+	waiting := map[string]int{} // by base
+	err := t.each(ctx, arrived, func(n Name) error {
+		waiting[n.Base()] = len(names)
+		names = append(names, n)
+		return nil
+	})
+	if err != nil {
+		return t.odd(dir, err)
 	}
 	if err := t.im.carryFolder(ctx, t.from, t.path(dir), to); err != nil {
 		if planted(err) {
@@ -155,25 +163,67 @@ func (t *transfer) folder(ctx context.Context, dir string) error {
 	if err != nil {
 		t.problem("keywords", t.path(dir)+"/"+KeywordsName, err)
 	}
+	arrived.words = words
+	seen := &sourceDir{Entry: Entry{Folder: dir, Cur: true}, to: to, words: words}
+	if err := t.open(seen); err != nil {
+		return t.odd(dir, err)
+	}
+	defer seen.release()
 	moved := map[int]bool{}
-	err = t.each(ctx, dir, "cur", func(n Name) error {
-		if i, was := waiting[n.Base()]; was && t.gone(dir, arrived[i]) {
+	err = t.each(ctx, seen, func(n Name) error {
+		if i, was := waiting[n.Base()]; was && arrived.lost(names[i]) {
 			moved[i] = true
 		}
-		return t.add(ctx, Entry{Folder: dir, Cur: true, Name: n}, to, words)
+		return t.add(ctx, seen, n)
 	})
 	if err != nil {
 		return t.odd(dir, err)
 	}
-	for i, n := range arrived {
+	for i, n := range names {
 		if moved[i] {
 			continue
 		}
-		if err := t.add(ctx, Entry{Folder: dir, Name: n}, to, words); err != nil {
+		if err := t.add(ctx, arrived, n); err != nil {
 			return err
 		}
 	}
 	return t.unfinished(ctx, dir)
+}
+
+// A sourceDir is new/ or cur/ of a folder at the source. It stays open while
+// messages of it wait to be read.
+type sourceDir struct {
+	*qmailkit.TreeDir
+	Entry // without a name
+	to    string
+	words *Keywords
+	users atomic.Int32
+}
+
+func (t *transfer) open(s *sourceDir) (err error) {
+	if s.TreeDir, err = qmailkit.OpenDir(t.from, t.path(s.Folder)+"/"+s.Sub()); err != nil {
+		return qmailkit.Incomplete(&listError{err})
+	}
+	s.hold()
+	return nil
+}
+
+func (s *sourceDir) hold() {
+	if s != nil {
+		s.users.Add(1)
+	}
+}
+
+func (s *sourceDir) release() {
+	if s != nil && s.users.Add(-1) == 0 {
+		s.Close() // it was only read
+	}
+}
+
+// lost says whether a message has left new/.
+func (s *sourceDir) lost(n Name) bool {
+	_, err := s.Lstat(n.String())
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // odd tells trouble with one folder from that which ends the transfer.
@@ -190,30 +240,15 @@ func (t *transfer) odd(dir string, err error) error {
 	return nil
 }
 
-// gone says whether a message has left new/.
-func (t *transfer) gone(dir string, n Name) bool {
-	_, err := t.from.Lstat(t.path(dir) + "/new/" + n.String())
-	return errors.Is(err, fs.ErrNotExist)
-}
-
 // listError is trouble with reading a directory of the source.
 type listError struct{ err error }
 
 func (e *listError) Error() string { return e.err.Error() }
 func (e *listError) Unwrap() error { return e.err }
 
-// names lists the messages of new/.
-func (t *transfer) names(ctx context.Context, dir, sub string) (list []Name, err error) {
-	err = t.each(ctx, dir, sub, func(n Name) error {
-		list = append(list, n)
-		return nil
-	})
-	return list, err
-}
-
-func (t *transfer) each(ctx context.Context, dir, sub string, do func(n Name) error) error {
-	path := t.path(dir) + "/" + sub
-	for e, err := range t.from.ReadDir(ctx, path) {
+// each goes through the messages of new/ or cur/.
+func (t *transfer) each(ctx context.Context, s *sourceDir, do func(n Name) error) error {
+	for e, err := range s.ReadDir(ctx) {
 		if err != nil {
 			return qmailkit.Incomplete(&listError{err})
 		}
@@ -225,7 +260,7 @@ func (t *transfer) each(ctx context.Context, dir, sub string, do func(n Name) er
 			err = qmailkit.ErrNotPlain
 		}
 		if err != nil {
-			t.problem("not-plain", path+"/"+e.Name, err)
+			t.problem("not-plain", s.Path(e.Name), err)
 			continue
 		}
 		if err := do(n); err != nil {
@@ -250,29 +285,31 @@ func (t *transfer) unfinished(ctx context.Context, dir string) error {
 }
 
 // add hands one message over.
-func (t *transfer) add(ctx context.Context, e Entry, to string, words *Keywords) error {
-	if again, err := t.met.again(ctx, t, e.Folder, e.Name.Base()); again || err != nil {
+func (t *transfer) add(ctx context.Context, s *sourceDir, n Name) error {
+	if again, err := t.met.again(ctx, t, s.Folder, n.Base()); again || err != nil {
 		return err
 	}
-	path := t.path(e.Folder) + "/" + e.Sub() + "/" + e.Name.String()
-	m := &Message{Folder: to, Source: t.o.Source, Name: e.Name, Flags: e.Name.Flags(), Cur: e.Cur}
-	if words != nil {
-		m.Keywords = words.Names(m.Flags)
+	name := n.String()
+	m := &Message{Folder: s.to, Source: t.o.Source, Name: n, Flags: n.Flags(), Cur: s.Cur, from: s}
+	if s.words != nil {
+		m.Keywords = s.words.Names(m.Flags)
 		m.Flags &^= keywordFlags
 	}
 	m.Look = func() (int64, time.Time, error) {
-		fi, err := t.from.Lstat(path)
+		fi, err := s.Lstat(name)
 		if err == nil && !fi.Mode.IsRegular() {
-			err = &fs.PathError{Op: "open", Path: path, Err: qmailkit.ErrNotPlain}
+			err = &fs.PathError{Op: "open", Path: s.Path(name), Err: qmailkit.ErrNotPlain}
 		}
 		return fi.Size, fi.ModTime, err
 	}
-	m.Body = func() io.Reader { return &treeFile{from: t.from, path: path} }
-	m.Size, _ = e.Name.Size()
+	m.Body = func() io.Reader { return &treeFile{from: s.TreeDir, name: name} }
+	m.Size, _ = n.Size()
 	if m.Size < 0 || m.Size > 1<<40 {
 		m.Size = 0 // a guess for the size of groups, and a wild one
 	}
 	if t.o.Done != nil {
+		e := s.Entry
+		e.Name = n
 		m.Done = func(r Result) { t.o.Done(e, r) }
 	}
 	t.res.Messages++
@@ -281,15 +318,15 @@ func (t *transfer) add(ctx context.Context, e Entry, to string, words *Keywords)
 
 // treeFile opens a message when it is read.
 type treeFile struct {
-	from qmailkit.Tree
-	path string
+	from *qmailkit.TreeDir
+	name string
 	f    qmailkit.File
 }
 
 func (f *treeFile) Read(p []byte) (int, error) {
 	if f.f == nil {
 		var err error
-		if f.f, err = f.from.Open(f.path); err != nil {
+		if f.f, err = f.from.Open(f.name); err != nil {
 			return 0, err
 		}
 	}

@@ -159,6 +159,14 @@ func (d *Dir) fail(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: d.join(name), Err: err}
 }
 
+// wrap is fail for what need not have failed.
+func (d *Dir) wrap(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return d.fail(op, name, err)
+}
+
 func (d *Dir) before(op, name string) error {
 	if d.hook == nil {
 		return nil

@@ -24,65 +24,108 @@ type File struct {
 // Create makes a new file with exactly this mode and owner; a name that exists
 // is an error that wraps fs.ErrExist.
 func (d *Dir) Create(name string, perm fs.FileMode, o Owner) (*File, error) {
+	fd, err := d.create(name, perm, o)
+	if err != nil {
+		return nil, err
+	}
+	return &File{d, os.NewFile(uintptr(fd), d.join(name)), name}, nil
+}
+
+// create is Create for a bare descriptor.
+func (d *Dir) create(name string, perm fs.FileMode, o Owner) (fd int, err error) {
 	if err := plain(name); err != nil {
-		return nil, d.fail("create", name, err)
+		return -1, d.fail("create", name, err)
 	}
 	if err := d.before("create", name); err != nil {
-		return nil, err
+		return -1, err
 	}
 	// 0600 first: nobody else may open the file before it has its owner.
 	first := perm.Perm() & 0o600
-	fd, err := retry(func() (int, error) {
+	fd, err = retry(func() (int, error) {
 		return unix.Openat(d.fd(), name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(first))
 	})
 	if err != nil {
-		return nil, d.fail("create", name, err)
+		return -1, d.fail("create", name, err)
 	}
-	f := &File{d, os.NewFile(uintptr(fd), d.join(name)), name}
-	if err := f.own(perm, o, first); err != nil {
-		f.f.Close()
+	// A umask can only have taken bits of 0600 away in a way nobody wants, so
+	// those are not asked about.
+	err = d.chown(fd, name, o)
+	if err == nil && perm.Perm() != first {
+		if err = d.before("chmod", name); err == nil {
+			err = d.wrap("chmod", name, retry0(func() error { return unix.Fchmod(fd, uint32(perm.Perm())) }))
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
 		d.Remove(name)
-		return nil, err
+		return -1, err
 	}
-	return f, nil
-}
-
-// own sets owner and mode where they differ from what creation gave. A umask
-// can only have taken bits of 0600 away in a way nobody wants, so those are
-// not asked about.
-func (f *File) own(perm fs.FileMode, o Owner, first fs.FileMode) error {
-	if err := f.d.chown(f.f, f.name, o); err != nil {
-		return err
-	}
-	if perm.Perm() != first {
-		if err := f.d.before("chmod", f.name); err != nil {
-			return err
-		}
-		if err := f.f.Chmod(perm); err != nil {
-			return err
-		}
-	}
-	return nil
+	return fd, nil
 }
 
 // chown gives an open file that was just made its owner. What it has is asked,
 // not assumed: the group can be that of its directory, which may have the
 // setgid bit and on BSD always hands its group on.
-func (d *Dir) chown(f *os.File, name string, o Owner) error {
+func (d *Dir) chown(fd int, name string, o Owner) error {
 	if o.UID < 0 && o.GID < 0 {
 		return nil
 	}
-	fi, err := Stat(f)
-	if err != nil {
-		return err
+	var st unix.Stat_t
+	if err := retry0(func() error { return unix.Fstat(fd, &st) }); err != nil {
+		return d.fail("stat", name, err)
 	}
-	if (o.UID < 0 || o.UID == fi.UID) && (o.GID < 0 || o.GID == fi.GID) {
+	if (o.UID < 0 || o.UID == int(st.Uid)) && (o.GID < 0 || o.GID == int(st.Gid)) {
 		return nil
 	}
 	if err := d.before("chown", name); err != nil {
 		return err
 	}
-	return f.Chown(o.UID, o.GID)
+	return d.wrap("chown", name, retry0(func() error { return unix.Fchown(fd, o.UID, o.GID) }))
+}
+
+// WriteNew makes a new file of these bytes, and with this modification time if
+// it is not zero. It is Create, Write, SetTime and Close for those who make
+// very many small files: there is no *os.File. If it fails, nothing is left.
+func (d *Dir) WriteNew(name string, perm fs.FileMode, o Owner, t time.Time, p []byte) error {
+	fd, err := d.create(name, perm, o)
+	if err != nil {
+		return err
+	}
+	_, err = d.hook.Write(bareFile(fd), d.join(name), p)
+	err = d.wrap("write", name, err)
+	if err == nil && !t.IsZero() {
+		if err = d.before("times", name); err == nil {
+			err = d.wrap("times", name, futimes(fd, t))
+		}
+	}
+	if err == nil {
+		err = d.before("close", name)
+	}
+	// Once only, whatever it says: the descriptor is gone then.
+	if e := unix.Close(fd); err == nil && e != unix.EINTR {
+		err = d.wrap("close", name, e)
+	}
+	if err != nil {
+		d.Remove(name)
+	}
+	return err
+}
+
+// bareFile is a descriptor to write to.
+type bareFile int
+
+func (fd bareFile) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		m, err := retry(func() (int, error) { return unix.Write(int(fd), p[n:]) })
+		if err == nil && m == 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
 }
 
 // Write writes all of p or fails.
@@ -190,7 +233,7 @@ func (d *Dir) Mkdir(name string, perm fs.FileMode, o Owner) (sub *Dir, made bool
 	if err != nil || !made {
 		return sub, made, err
 	}
-	err = d.chown(sub.f, name, o)
+	err = d.chown(sub.fd(), name, o)
 	var fi Info
 	if err == nil {
 		fi, err = sub.Lstat(".")

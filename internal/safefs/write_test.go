@@ -212,3 +212,57 @@ func TestMkdirFails(t *testing.T) {
 		t.Errorf("left: %q", got)
 	}
 }
+
+// TestWriteNew makes files in one go: with the mode, time and bytes asked for,
+// and nothing at all where a step fails.
+func TestWriteNew(t *testing.T) {
+	at := time.Unix(1e9, 123456000)
+	d, dir := open(t, nil)
+	for _, m := range []fs.FileMode{0o600, 0o644, 0o400} {
+		if err := d.WriteNew("f", m, Keep, at, []byte("abc")); err != nil {
+			t.Fatal(err)
+		}
+		if fi, err := d.Lstat("f"); err != nil || fi.Mode != m || !fi.ModTime.Equal(at) || fi.Size != 3 || fi.UID != os.Geteuid() {
+			t.Errorf("%+v, %v", fi, err)
+		}
+		if err := d.WriteNew("f", m, Keep, at, nil); !errors.Is(err, fs.ErrExist) || read(t, filepath.Join(dir, "f")) != "abc" {
+			t.Errorf("onto another: %v", err)
+		}
+		d.Remove("f")
+	}
+	before := time.Now().Add(-time.Minute)
+	if err := d.WriteNew("now", 0o600, Keep, time.Time{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := d.Lstat("now"); err != nil || fi.ModTime.Before(before) || fi.Size != 0 {
+		t.Errorf("%+v, %v", fi, err)
+	}
+	if os.Geteuid() == 0 {
+		if err := d.WriteNew("given", 0o640, Owner{1234, 2345}, at, nil); err != nil {
+			t.Fatal(err)
+		}
+		if fi, err := d.Lstat("given"); err != nil || fi.UID != 1234 || fi.GID != 2345 || fi.Mode != 0o640 {
+			t.Errorf("%+v, %v", fi, err)
+		}
+	}
+	for k := 1; ; k++ {
+		n, failed := 0, ""
+		d, _ := open(t, func(op, name string) error {
+			if n++; n != k {
+				return nil
+			}
+			failed = op
+			return map[bool]error{true: ErrShort, false: syscall.ENOSPC}[op == "write"]
+		})
+		err := d.WriteNew("f", 0o640, Keep, at, []byte("abc"))
+		if (err != nil) != (failed != "") || (err != nil) != (len(list(t, d)) == 0) {
+			t.Errorf("step %d (%s): %v, and there are %q", k, failed, err, list(t, d))
+		}
+		if failed == "" {
+			if k != 6 {
+				t.Errorf("%d steps: create, chmod, write, times, close", k-1)
+			}
+			break
+		}
+	}
+}
