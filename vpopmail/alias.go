@@ -12,6 +12,11 @@ import (
 // (vpopmail.h:MAX_ALIAS_LINE, with its NUL).
 const maxAliasLine = 159
 
+// maxAliasName bounds the name of an alias that valias cannot be given: that of
+// the owner of a list has its domain in it (qmail-local(8) makes the sender of
+// what it forwards of its own local part).
+const maxAliasName = 200
+
 // aliasPrefix begins the names of the .qmail files of aliases.
 const aliasPrefix = ".qmail-"
 
@@ -86,13 +91,13 @@ func (a *Alias) Problems(path string) []qmailkit.Problem {
 // aliasName checks the name of an alias as valias does (vpopmail.c:
 // is_username_valid), and beyond it refuses a slash, which would lead out of
 // the domain's directory.
-func (p *Profile) aliasName(name string) error {
+func (p *Profile) aliasName(name string, max int) error {
 	fail := func(err error) error { return &Error{User: name, Field: "user", Err: err} }
 	if name == "" {
 		return fail(fmt.Errorf("%w: it is empty", ErrBadUser))
 	}
-	if len(name) > p.MaxUser {
-		return fail(fmt.Errorf("%w: %d bytes, the most is %d", ErrTooLong, len(name), p.MaxUser))
+	if len(name) > max {
+		return fail(fmt.Errorf("%w: %d bytes, the most is %d", ErrTooLong, len(name), max))
 	}
 	for i := range len(name) {
 		if !alnum(name[i]) && strings.IndexByte(userBytes, name[i]) < 0 {

@@ -14,8 +14,9 @@ import (
 // SetAlias gives an alias exactly these lines, in one step: mail that arrives
 // meanwhile goes where the old lines say, or where the new ones do, never
 // nowhere and never to a part of them. No line at all is RemoveAlias. What
-// AddAlias refuses is refused for every line before anything is changed; lines
-// that are there already are no error.
+// AddAlias refuses is refused for every line before anything is changed, but a
+// .qmail file may have a longer name than valias takes; lines that are there
+// already are no error.
 func (s *Store) SetAlias(ctx context.Context, addr string, lines []string) error {
 	if len(lines) == 0 {
 		_, err := s.RemoveAlias(ctx, addr)

@@ -153,7 +153,11 @@ func (s *Store) aliasAddress(ctx context.Context, addr string) (string, *Domain,
 	if err != nil {
 		return "", nil, err
 	}
-	if err := s.p.aliasName(name); err != nil {
+	max := maxAliasName
+	if s.aliasKeeper() != nil {
+		max = s.p.MaxUser
+	}
+	if err := s.p.aliasName(name, max); err != nil {
 		return "", nil, err
 	}
 	d, err := s.Domain(ctx, domain)
@@ -173,6 +177,9 @@ func (s *Store) aliasAddress(ctx context.Context, addr string) (string, *Domain,
 func (s *Store) AddAlias(ctx context.Context, addr, line string) error {
 	name, d, err := s.aliasAddress(ctx, addr)
 	if err != nil {
+		return err
+	}
+	if err := s.p.aliasName(name, s.p.MaxUser); err != nil {
 		return err
 	}
 	k, limit := s.aliasKeeper(), 0

@@ -198,4 +198,15 @@ func TestSetAlias(t *testing.T) {
 	if got, err := s.Alias(ctx, addr); err != nil || len(got) > 0 {
 		t.Errorf("after its removal: %q, %v", got, err)
 	}
+	// A longer name than valias takes, up to a bound.
+	long := strings.Repeat("x", maxAliasName)
+	if err := s.SetAlias(ctx, long+"@example.com", want); err != nil || h.read("VPOPMAIL/domains/example.com/.qmail-"+long) == "" {
+		t.Errorf("a long name: %v", err)
+	}
+	if err := s.SetAlias(ctx, long+"x@example.com", want); !errors.Is(err, ErrTooLong) {
+		t.Errorf("a name that is too long: %v", err)
+	}
+	if ok, err := s.RemoveAlias(ctx, long+"@example.com"); err != nil || !ok {
+		t.Errorf("removing a long name: %v, %v", ok, err)
+	}
 }

@@ -24,7 +24,8 @@ func (m *move) findAliases(ctx context.Context) error {
 		return err
 	}
 	o := &aliasmap.Options{
-		Domain: m.domain, Domains: m.aliases, Users: map[string]string{}, AllowPrograms: m.c.allowPrograms, NoFiles: m.profile.SQLAliases,
+		Domain: m.domain, Domains: m.aliases, Users: map[string]string{}, AllowPrograms: m.c.allowPrograms, AllowUserPrograms: m.c.allowUsers,
+		NoFiles: m.profile.SQLAliases,
 		NameOK: func(name string) error {
 			if len(name) == 1 && name >= "a" && name <= "z" {
 				return nil // too short for a user only

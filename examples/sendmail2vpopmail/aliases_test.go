@@ -83,6 +83,13 @@ func TestAliases(t *testing.T) {
 		// erin comes by mike's .forward and by the team, and gets one copy.
 		w + ".qmail-everyone": "&ivan@wonderland.example\n&mike@wonderland.example\n&alice@wonderland.example\n&frank@wonderland.example\n" +
 			"&heidi@wonderland.example\n&Flamingo@zoo.example\n&dormouse@tea.example\n&hatter@tea.example\n",
+		// What comes back from the list, as qmail-local names its sender.
+		w + ".qmail-croquet-team-owner":                       "&carol@wonderland.example\n",
+		w + ".qmail-wonderland:example-croquet-team-owner":    "&carol@wonderland.example\n",
+		w + ".qmail-looking-glass:example-croquet-team-owner": "&carol@wonderland.example\n",
+		c + ".qmail-team-owner":                               "&carol@wonderland.example\n",
+		c + ".qmail-croquet:example-team-owner":               "&carol@wonderland.example\n",
+
 		w + ".qmail-info":          "&carol@wonderland.example\n",
 		w + ".qmail-mailer-daemon": "&alice@wonderland.example\n",
 		w + ".qmail-postmaster":    "&alice@wonderland.example\n",
@@ -127,16 +134,29 @@ func TestAliases(t *testing.T) {
 func TestAllowPrograms(t *testing.T) {
 	needOwners(t)
 	s := newSite(t)
-	r := s.report(3, "run", "-allow-programs")
-	dots := s.dots()
-	diff(t, "|preline /usr/local/bin/archive -q\n", dots["wonderland.example/.qmail-archive"])
-	diff(t, "/var/log/mail-archive\n", dots["wonderland.example/.qmail-log"])
-	diff(t, "./Maildir/\n|preline /usr/bin/vacation dave\n", dots["wonderland.example/dave/.qmail"])
-	if p := append(about(r.NotCarried, "alias.program"), about(r.NotCarried, "alias.file")...); len(p) > 0 {
-		t.Errorf("%q", p)
-	}
-	if v := s.report(3, "verify", "-allow-programs").Verification; !v.Proven() {
-		t.Errorf("%+v", v.Failures)
+	for _, c := range []struct {
+		flags               []string
+		dave                string
+		disabled, enabled   []string
+		archive, logMailbox string
+	}{
+		{[]string{"-allow-programs"}, "# |/usr/bin/vacation dave\n./Maildir/\n", []string{"alias.program-disabled home/dave/.forward:1"},
+			[]string{"alias.file-enabled etc/mail/aliases:12", "alias.program-enabled etc/mail/aliases:7"},
+			"|preline /usr/local/bin/archive -q\n", "/var/log/mail-archive\n"},
+		{[]string{"-allow-programs", "-allow-user-programs"}, "./Maildir/\n|preline /usr/bin/vacation dave\n", nil,
+			[]string{"alias.file-enabled etc/mail/aliases:12", "alias.program-enabled etc/mail/aliases:7", "alias.program-enabled home/dave/.forward:1"},
+			"|preline /usr/local/bin/archive -q\n", "/var/log/mail-archive\n"},
+	} {
+		r := s.report(3, "run", c.flags...)
+		dots := s.dots()
+		diff(t, c.archive, dots["wonderland.example/.qmail-archive"])
+		diff(t, c.logMailbox, dots["wonderland.example/.qmail-log"])
+		diff(t, c.dave, dots["wonderland.example/dave/.qmail"])
+		diff(t, c.disabled, append(about(r.NotCarried, "alias.program"), about(r.NotCarried, "alias.file")...))
+		diff(t, c.enabled, append(about(r.Oddities, "alias.file"), about(r.Oddities, "alias.program")...))
+		if v := s.report(3, "verify", c.flags...).Verification; !v.Proven() {
+			t.Errorf("%+v", v.Failures)
+		}
 	}
 }
 
@@ -299,7 +319,7 @@ func randomHost(s *site, rng *rand.Rand, users []string) (settings string) {
 		return strings.Join(all, ", ")
 	}
 	var aliases, virtual strings.Builder
-	for _, n := range append(names, users[0], "owner-red") {
+	for _, n := range append(names, users[0], "owner-red", "owner-team-x", "red-owner", users[0]+"+x", "owner-"+users[1]) {
 		if rng.IntN(4) > 0 {
 			fmt.Fprintf(&aliases, "%s: %s\n", n, list(n))
 		}
@@ -348,7 +368,7 @@ func TestRandomHosts(t *testing.T) {
 		settings := randomHost(s, rand.New(rand.NewPCG(7, seed)), users)
 		var args []string
 		if seed%3 == 0 {
-			args = []string{"-allow-programs"}
+			args = []string{"-allow-programs", "-allow-user-programs"}
 		}
 		s.anyway("run", args...)
 		v := s.anyway("verify", args...).Verification

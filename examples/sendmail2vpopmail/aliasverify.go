@@ -47,9 +47,19 @@ func (p *proof) addressesProof(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if words := otherwise(a, w, ends); words != "" {
-			p.failure(qmailkit.Problem{Code: "verify.address", Severity: qmailkit.Error, Path: a.Path, Line: a.Line,
-				Err: fmt.Errorf("mail to %s@%s %s", a.Name, a.Domain, words)})
+		fail := func(what, words string) {
+			if words != "" {
+				p.failure(qmailkit.Problem{Code: "verify.address", Severity: qmailkit.Error, Path: a.Path, Line: a.Line,
+					Err: fmt.Errorf("%s %s@%s %s", what, a.Name, a.Domain, words)})
+			}
+		}
+		fail("mail to", otherwise(a, w, ends))
+		if plan := w.Paths[0].Plan; len(a.Bounces) > 0 && plan != nil {
+			back, err := r.Follow(ctx, plan.NewSender, followMost)
+			if err != nil {
+				return err
+			}
+			fail("what comes back from", otherwise(&aliasmap.Address{Ends: a.Bounces}, back, ends))
 		}
 	}
 	p.r.Notices = append(p.r.Notices, report.Notice{

@@ -23,8 +23,9 @@ type config struct {
 	domain  string
 	aliases cli.Strings
 	noAlias bool
-	// allowPrograms enables the programs and files of aliases.
-	allowPrograms bool
+	// allowPrograms enables the programs and files of aliases, allowUsers those
+	// that users name.
+	allowPrograms, allowUsers bool
 
 	policy     sendmail.Policy
 	users      cli.Strings
@@ -78,7 +79,8 @@ func (c *config) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.domain, "domain", "", "`D` is the domain that gets the accounts (default: the first in local-host-names)")
 	fs.Var(&c.aliases, "alias-domain", "`D` becomes an alias of the domain; may be repeated (default: all others in local-host-names)")
 	fs.BoolVar(&c.noAlias, "no-alias-domains", false, "make no alias domains")
-	fs.BoolVar(&c.allowPrograms, "allow-programs", false, "enable the programs and files of aliases and .forward files, which else are written as comments")
+	fs.BoolVar(&c.allowPrograms, "allow-programs", false, "enable the programs and files of aliases, which else are written as comments")
+	fs.BoolVar(&c.allowUsers, "allow-user-programs", false, "enable those in .forward files and lists too: on the new host all run as vpopmail's user, who can read everybody's mail")
 	c.accountFlags(fs)
 	c.mailFlags(fs)
 	fs.Var(&c.reports, "report", "write a report to `FILE.json` or FILE.html; may be repeated")

@@ -104,6 +104,9 @@ type Domain struct {
 type Address struct {
 	Name, Domain string
 	Ends         []End
+	// Bounces are the ends of the mail that comes back from forwarding, where
+	// the list has an owner.
+	Bounces []End
 	// Lost says that the source has more, which is reported as not carried.
 	Lost bool
 	// Free says that the new host deliberately does otherwise.

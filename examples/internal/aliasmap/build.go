@@ -24,8 +24,9 @@ type Options struct {
 	Users map[string]string
 	// NameOK says why the new host has no address of this name.
 	NameOK func(name string) error
-	// AllowPrograms enables programs and files.
-	AllowPrograms bool
+	// AllowPrograms enables the programs and files that aliases name, and
+	// AllowUserPrograms those in .forward files and lists.
+	AllowPrograms, AllowUserPrograms bool
 	// NoFiles says that vdelivermail reads the lines of addresses, as it does
 	// where they are in a database. It delivers to no file.
 	NoFiles bool
@@ -51,6 +52,10 @@ type builder struct {
 	told  map[string]bool                 // problems
 	// forwarded are the .forward files that were told of.
 	forwarded map[string]bool
+	// listOwners are the aliases owner-NAME, by NAME, and owned are where the
+	// mail ends that comes back from an entry.
+	listOwners map[string]*sendmail.Alias
+	owned      map[string]*verdict // by NAME@DOMAIN
 }
 
 // probe is a name that no host has.
@@ -62,6 +67,7 @@ func Build(ctx context.Context, x *sendmail.Expander, o *Options) (*Map, error) 
 		ctx: ctx, x: x, o: o, m: &Map{Read: map[string]bool{}}, users: map[string]bool{},
 		names: map[string]candidate{}, keys: map[string]map[string]candidate{}, cache: map[string]map[string]*verdict{},
 		homes: map[string]*verdict{}, told: map[string]bool{}, forwarded: map[string]bool{},
+		listOwners: map[string]*sendmail.Alias{}, owned: map[string]*verdict{},
 	}
 	for _, p := range x.Problems() {
 		b.problem(p)
@@ -80,6 +86,9 @@ func Build(ctx context.Context, x *sendmail.Expander, o *Options) (*Map, error) 
 	if err := b.entries(o.Domain); err != nil {
 		return nil, err
 	}
+	if err := b.owners(o.Domain); err != nil {
+		return nil, err
+	}
 	for _, d := range separate {
 		sep := Domain{Name: d}
 		if sep.CatchAll, err = b.catchAll(d); err != nil {
@@ -87,6 +96,9 @@ func Build(ctx context.Context, x *sendmail.Expander, o *Options) (*Map, error) 
 		}
 		b.m.Separate = append(b.m.Separate, sep)
 		if err := b.entries(d); err != nil {
+			return nil, err
+		}
+		if err := b.owners(d); err != nil {
 			return nil, err
 		}
 	}
@@ -110,6 +122,9 @@ func (b *builder) collect() {
 	for a := range b.x.Aliases() {
 		name, _, _ := strings.Cut(a.Name, "@")
 		b.candidate(b.names, name, candidate{name, a.Path, a.Line})
+		if list, ok := strings.CutPrefix(lower(name), "owner-"); ok {
+			b.listOwners[list] = a
+		}
 	}
 	for old, name := range b.o.Users {
 		b.users[name] = true

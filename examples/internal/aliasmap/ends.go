@@ -14,11 +14,13 @@ type verdict struct {
 	lost []loss
 	step *sendmail.Step // the first that is a file
 	all  []sendmail.Step
-	// owner is the new envelope sender of a list.
-	owner string
-	text  string // of the first error
-	// failed are members of a list that Sendmail could not deliver to either.
-	failed []loss
+	// senders are the new envelope senders that lists give, in the words of the
+	// old host; an empty one leaves the sender as it is.
+	senders []string
+	text    string // of the first error
+	// failed are members of a list that Sendmail could not deliver to either,
+	// and enabled are the programs and files that are carried.
+	failed, enabled []loss
 }
 
 // A loss is a delivery that has no equal.
@@ -54,8 +56,8 @@ func (b *builder) judge(x *sendmail.Expansion) *verdict {
 		if v.step == nil {
 			v.step = firstFile(d.Via)
 		}
-		if v.owner == "" {
-			v.owner = d.Sender
+		if d.Kind != sendmail.DeliverError && !slices.Contains(v.senders, d.Sender) {
+			v.senders = append(v.senders, d.Sender)
 		}
 		lose := func(code, words string) { v.lost = append(v.lost, loss{code, words, step}) }
 		switch d.Kind {
@@ -74,7 +76,7 @@ func (b *builder) judge(x *sendmail.Expansion) *verdict {
 				v.ends = append(v.ends, End{Remote, d.User})
 			}
 		case sendmail.DeliverProgram:
-			b.command(v, Program, "preline "+d.Program, "|"+d.Program, lose)
+			b.command(v, Program, "preline "+d.Program, "|"+d.Program, d, lose)
 		case sendmail.DeliverFile:
 			if d.File == "/dev/null" {
 				v.ends = append(v.ends, End{Discard, ""})
@@ -82,7 +84,7 @@ func (b *builder) judge(x *sendmail.Expansion) *verdict {
 				v.off = append(v.off, d.File)
 				lose("alias.file-disabled", "written as a comment, because vdelivermail delivers to no file: "+cut(d.File))
 			} else {
-				b.command(v, File, d.File, d.File, lose)
+				b.command(v, File, d.File, d.File, d, lose)
 			}
 		default:
 			errors = append(errors, loss{"alias.member-fails", d.Address + ": " + d.Text, step})
@@ -97,16 +99,32 @@ func (b *builder) judge(x *sendmail.Expansion) *verdict {
 
 // command takes a program or a file, which runs or is written as vpopmail's
 // user, no more as its owner.
-func (b *builder) command(v *verdict, kind, arg, raw string, lose func(code, words string)) {
+func (b *builder) command(v *verdict, kind, arg, raw string, d *sendmail.Delivery, lose func(code, words string)) {
+	allowed := b.o.AllowPrograms
+	if named(d.Via) {
+		allowed = b.o.AllowUserPrograms
+	}
 	switch {
-	case strings.ContainsAny(raw, "\n\x00") || len(arg) > maxLine-4:
+	case strings.ContainsAny(raw, "\n\x00") || len(arg) > maxLine-4 || kind == File && strings.HasSuffix(raw, "/"):
 		lose("alias."+kindName[kind]+"-not-carried", "this "+kindName[kind]+" cannot stand in a .qmail file: "+cut(raw))
-	case b.o.AllowPrograms:
+	case allowed:
 		v.ends = append(v.ends, End{kind, arg})
+		who := "Sendmail's default user"
+		if d.As != nil {
+			who = d.As.Name
+		}
+		v.enabled = append(v.enabled, loss{"alias." + kindName[kind] + "-enabled", "vpopmail's user, no more " + who + ", runs or writes " + cut(raw), lastFile(d.Via)})
 	default:
 		v.off = append(v.off, raw)
 		lose("alias."+kindName[kind]+"-disabled", "written as a comment: "+cut(raw))
 	}
+}
+
+// named says that a user may have named a program or a file: in a .forward, or
+// in a list, which he may own. What runs as him on the old host would run as
+// somebody who can read everybody's mail on the new one.
+func named(via []sendmail.Step) bool {
+	return slices.ContainsFunc(via, func(s sendmail.Step) bool { return s.Kind == "forward" || s.Kind == "include" })
 }
 
 var kindName = map[string]string{Program: "program", File: "file"}

@@ -171,10 +171,6 @@ func (b *builder) fate(e *Entry, v *verdict, what string) {
 		return // told with the .forward
 	}
 	b.lose(v, e.Path, e.Line, what)
-	if v.owner != "" {
-		b.say(qmailkit.Warning, "alias.owner-not-carried", e.Path, e.Line,
-			"%s: bounces went to %s on the old host, and go to the sender of the mail on the new one", what, cut(v.owner))
-	}
 	for i := range v.all {
 		if s := &v.all[i]; s.Kind == "include" {
 			b.say(qmailkit.Info, "alias.list-snapshot", e.Path, e.Line, "%s: the addresses in %s are copied as they are now", what, cut(s.Path))
@@ -214,7 +210,7 @@ func (b *builder) lose(v *verdict, path string, line int, what string) {
 		}
 		b.say(qmailkit.Error, l.code, at, n, "%s: %s", what, l.words)
 	}
-	for _, l := range v.failed {
+	for _, l := range slices.Concat(v.failed, v.enabled) {
 		if l.step != nil && l.step.Kind == "forward" && b.forwarded[l.step.Path] && l.step.Path != path {
 			continue
 		}
@@ -222,7 +218,11 @@ func (b *builder) lose(v *verdict, path string, line int, what string) {
 		if l.step != nil && l.step.Path != "" {
 			at, n = l.step.Path, l.step.Line
 		}
-		b.say(qmailkit.Warning, l.code, at, n, "%s: left out, because Sendmail cannot deliver it: %s", what, cut(l.words))
+		words := cut(l.words)
+		if l.code == "alias.member-fails" {
+			words = "left out, because Sendmail cannot deliver it: " + words
+		}
+		b.say(qmailkit.Warning, l.code, at, n, "%s: %s", what, words)
 	}
 }
 
@@ -245,6 +245,9 @@ func (b *builder) addresses() error {
 			a := Address{Name: n, Domain: d, Ends: v.ends, Lost: len(v.lost) > 0, Path: b.keys[d][n].path, Line: b.keys[d][n].line}
 			if a.Path == "" {
 				a.Path, a.Line = b.names[n].path, b.names[n].line
+			}
+			if o := b.owned[b.entryOf(n, d)]; o != nil {
+				a.Bounces = o.ends
 			}
 			a.Free = v.bounces() && (n == "postmaster" || b.unheard(n, b.o.Domain, v)) || n == probe && catchAll == "" && !v.bounces()
 			if slices.Contains(b.o.Fixed, d) {
