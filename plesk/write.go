@@ -32,6 +32,10 @@ type WriteOptions struct {
 	Key *SecretKey
 	// Random is where initialisation vectors come from; nil is crypto/rand.
 	Random io.Reader
+	// Note is called with what was written before it counts, if anything was,
+	// and must have it on the disk when it returns: RemoveAccounts takes it
+	// back. Its error stops WriteAccounts. Nil is nothing.
+	Note func(made []WrittenAccount) error
 }
 
 // Written says what WriteAccounts has done.
@@ -272,17 +276,30 @@ func (w *writer) readBack() error {
 	if err != nil {
 		return err
 	}
+	var notes []WrittenAccount
 	index := map[uint64]*nameIndex{}
 	for _, made := range w.made {
 		if index[made.domain] == nil {
 			index[made.domain] = now.byID(made.domain).index()
 		}
 		name := made.a.Mailname.Name
-		if what := w.differsFrom(made.a, index[made.domain].name(name)); what != "" {
+		got := index[made.domain].name(name)
+		if what := w.differsFrom(made.a, got); what != "" {
 			return fmt.Errorf("%s: %w: %s", name, ErrWriteBack, what)
 		}
+		if w.o.Note == nil {
+			continue
+		}
+		account, err := written(w.o.Random, now.byID(made.domain), got)
+		if err != nil {
+			return err
+		}
+		notes = append(notes, account)
 	}
-	return nil
+	if w.o.Note == nil {
+		return nil
+	}
+	return w.o.Note(notes)
 }
 
 // differsFrom names what is not as it was written.
