@@ -66,7 +66,9 @@ func (d *disk) cut() {
 	}
 }
 
-// restart is what follows a cut.
+// restart is what follows a cut. It mounts a copy of what is on the disk: as
+// long as anybody's mount name space keeps the old mount, the same image would
+// give the dead file system again.
 func (d *disk) restart() {
 	d.s.t.Helper()
 	var err error
@@ -77,6 +79,12 @@ func (d *disk) restart() {
 		time.Sleep(20 * time.Millisecond)
 	}
 	d.s.check(err)
+	next := d.image + "+"
+	if out, err := exec.Command("cp", "--sparse=always", d.image, next).CombinedOutput(); err != nil {
+		d.s.t.Fatalf("cp: %v: %s", err, out)
+	}
+	d.s.check(os.Remove(d.image))
+	d.image = next
 	if out, err := d.mount(); err != nil {
 		d.s.t.Fatalf("mount: %v: %s", err, out)
 	}
