@@ -3,22 +3,18 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/aliasmap"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
+	"github.com/qmailkit/qmailkit/sendmail"
 )
 
 // findAliases decides what becomes of aliases, virtual users and .forward
-// files. It needs all accounts: where the command line picks some of them,
-// these stay as they are, and are reported as not carried.
+// files.
 func (m *move) findAliases(ctx context.Context) error {
-	if len(m.c.users) > 0 {
-		m.problem(qmailkit.Problem{Code: "alias.left-out", Severity: qmailkit.Info,
-			Err: fmt.Errorf("aliases and .forward files are carried by a run of all accounts, which -user does not make")})
-		return nil
-	}
 	x, err := m.host.Expander(ctx)
 	if err != nil {
 		return err
@@ -40,12 +36,56 @@ func (m *move) findAliases(ctx context.Context) error {
 	for _, a := range m.accounts {
 		o.Users[a.Account.Name] = a.Name
 	}
-	if m.addresses, err = aliasmap.Build(ctx, x, o); err != nil {
+	some := len(m.c.users) > 0
+	if some {
+		m.allAccounts(ctx, o.Users)
+	}
+	all, err := aliasmap.Build(ctx, x, o)
+	if err != nil {
 		return err
 	}
-	m.aliases = m.addresses.Aliases
-	m.problem(m.addresses.Problems...)
+	m.aliases = all.Aliases
+	if some {
+		m.leaveAliases(all)
+		return nil
+	}
+	m.addresses = all
+	m.problem(all.Problems...)
 	return nil
+}
+
+// allAccounts adds the accounts that a run without -user would carry. What is
+// wrong with them was told by findAccounts.
+func (m *move) allAccounts(ctx context.Context, names map[string]string) {
+	policy := m.c.policy
+	policy.Include, policy.NameOK = nil, m.nameOK
+	for d, err := range policy.Judge(m.host.Accounts(ctx)) {
+		if err == nil && d.Verdict != sendmail.NotCarried && len(d.PasswordField()) <= m.profile.MaxHash {
+			names[d.Account.Name] = d.Name
+		}
+	}
+}
+
+// leaveAliases tells what -user leaves to a run of all accounts: an address can
+// stand for several of them, and a domain with addresses of its own must not
+// become an alias before.
+func (m *move) leaveAliases(all *aliasmap.Map) {
+	for _, d := range all.Separate {
+		m.problem(qmailkit.Problem{Code: "domain.left-out", Severity: qmailkit.Info,
+			Err: fmt.Errorf("%s has addresses of its own: a run of all accounts makes it, without -user", d.Name)})
+	}
+	m.problem(qmailkit.Problem{Code: "alias.left-out", Severity: qmailkit.Info, Err: fmt.Errorf("%s and %s are left to a run of all accounts, without -user",
+		cli.Plural(int64(len(all.Entries)), "address|addresses"), cli.Plural(int64(len(all.Homes)), ".forward file"))})
+	chosen := map[string]bool{}
+	for _, a := range m.accounts {
+		chosen[a.Name] = true
+	}
+	for _, e := range slices.Concat(all.Homes, all.Entries) {
+		if e.Domain == m.domain && chosen[e.Name] {
+			m.problem(qmailkit.Problem{Code: "alias.left-out", Severity: qmailkit.Warning, Path: e.Path, Line: e.Line,
+				Err: fmt.Errorf("mail to %s stays in the mailbox until a run of all accounts: here it is sent elsewhere", e.Name)})
+		}
+	}
 }
 
 // settled says whether a Problem tells of what findAliases has decided about.

@@ -388,3 +388,35 @@ func TestRandomHosts(t *testing.T) {
 		s.check(os.RemoveAll(s.dir))
 	}
 }
+
+// TestSomeUsers: a run of some accounts leaves all addresses to a run of all,
+// says so, and does nothing that stands in the way of that.
+func TestSomeUsers(t *testing.T) {
+	needOwners(t)
+	s := newSite(t)
+	for _, command := range []string{"plan", "run"} {
+		r := s.report(3, command, "-user", "ivan", "-user", "erin")
+		diff(t, []string{"alias.left-out ", "alias.left-out home/ivan/.forward:1", "domain.left-out "}, append(about(r.Oddities, "alias."), about(r.Oddities, "domain.left-out")...))
+		if !slices.ContainsFunc(r.Oddities, func(it report.Item) bool { return strings.Contains(it.Words, "addresses and 4 .forward files") }) {
+			t.Errorf("%+v", r.Oddities)
+		}
+		if left := about(r.NotCarried, "sendmail.aliases"); len(left) != 1 {
+			t.Errorf("%q", left)
+		}
+	}
+	diff(t, map[string]string{}, s.dots())
+	if text := s.read("new/qmail/control/virtualdomains"); strings.Contains(text, "croquet") || !strings.Contains(text, "looking-glass") {
+		t.Errorf("%s", text)
+	}
+	s.report(3, "verify", "-user", "ivan", "-user", "erin")
+	r := s.report(3, "run")
+	if taken := about(r.NotCarried, "domain."); len(taken) > 0 {
+		t.Errorf("%q", taken)
+	}
+	if v := s.report(3, "verify").Verification; !v.Proven() {
+		t.Errorf("%+v", v.Failures)
+	}
+	clean := newSite(t)
+	clean.report(3, "run")
+	diff(t, clean.dots(), s.dots())
+}

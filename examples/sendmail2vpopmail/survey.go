@@ -193,10 +193,7 @@ func (m *move) otherDomain(d sendmail.Domain) {
 // findAccounts judges the accounts and finds the mail of those that move.
 func (m *move) findAccounts(ctx context.Context) error {
 	policy := m.c.policy
-	policy.NameOK = func(name string) error {
-		_, err := m.profile.User(name)
-		return err
-	}
+	policy.NameOK = m.nameOK
 	var fatal error
 	for d, err := range policy.Judge(m.noted(m.host.Accounts(ctx), &fatal)) {
 		if err != nil {
@@ -238,6 +235,12 @@ func (m *move) findAccounts(ctx context.Context) error {
 	}
 	sort.SliceStable(m.accounts, func(i, j int) bool { return m.accounts[i].Name < m.accounts[j].Name })
 	return nil
+}
+
+// nameOK says why the new host has no account of this name.
+func (m *move) nameOK(name string) error {
+	_, err := m.profile.User(name)
+	return err
 }
 
 // judgeLength leaves an account behind whose hash the target cannot hold: no
