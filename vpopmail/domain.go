@@ -121,22 +121,6 @@ func (s *Store) AddDomain(ctx context.Context, spec DomainSpec, hup func(context
 	return res, err
 }
 
-// catchAll checks the word behind vdelivermail: it stands in a shell command.
-func (s *Store) catchAll(spec *DomainSpec, dir string) (string, error) {
-	w := spec.CatchAll
-	if w == "" {
-		return s.p.CatchAll, nil
-	}
-	if !shellSafe(w) || strings.ContainsAny(w, "/,") || w[0] == '-' {
-		return "", &Error{Domain: spec.Name, Field: "catch-all", Err: ErrBadByte}
-	}
-	if strings.Contains(w, "@") {
-		return w, nil
-	}
-	n, err := s.p.User(w)
-	return dir + "/" + n, err
-}
-
 // domainsTop opens the directory beside whose domains the note lies.
 func (s *Store) domainsTop() (*safefs.Dir, error) {
 	d, err := safefs.OpenDir(s.home, s.p.DomainsDir, s.o.hook)
@@ -305,7 +289,7 @@ func (s *Store) planDomain(ctx context.Context, name string, spec *DomainSpec) (
 		m.parent += "/" + sub
 	}
 	m.note.Dir = text(m.parent + "/" + name)
-	word, err := s.catchAll(spec, string(m.note.Dir))
+	word, err := s.catchAll(spec.Name, spec.CatchAll, string(m.note.Dir))
 	if err != nil {
 		return nil, err
 	}

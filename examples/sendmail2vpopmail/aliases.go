@@ -21,7 +21,7 @@ func (m *move) findAliases(ctx context.Context) error {
 	}
 	o := &aliasmap.Options{
 		Domain: m.domain, Domains: m.aliases, Users: map[string]string{}, AllowPrograms: m.c.allowPrograms, AllowUserPrograms: m.c.allowUsers,
-		NoFiles: m.profile.SQLAliases,
+		NoFiles: m.profile.SQLAliases, CatchAllOK: m.profile.CheckCatchAll,
 		NameOK: func(name string) error {
 			if len(name) == 1 && name >= "a" && name <= "z" {
 				return nil // too short for a user only

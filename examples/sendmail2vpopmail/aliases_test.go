@@ -420,3 +420,38 @@ func TestSomeUsers(t *testing.T) {
 	clean.report(3, "run")
 	diff(t, clean.dots(), s.dots())
 }
+
+// TestChangedCatchAll: the mail for unknown users follows the source, unless
+// somebody has changed that on the new host.
+func TestChangedCatchAll(t *testing.T) {
+	s := ownSite(t, "ann", "bob")
+	const file = "new/vpopmail/domains/example.org/.qmail-default"
+	is := func(word string) {
+		t.Helper()
+		diff(t, "| "+s.path("new/vpopmail")+"/bin/vdelivermail '' "+word+"\n", s.read(file))
+	}
+	s.write("old/etc/mail/virtusertable", "@example.org ann\n")
+	s.anyway("run", "-user", "bob")
+	is("bounce-no-mailbox")
+	for _, user := range []string{"ann", "bob"} {
+		s.write("old/etc/mail/virtusertable", "@example.org "+user+"\n")
+		s.anyway("run")
+		is(user + "@example.org")
+		if v := s.anyway("verify").Verification; !v.Proven() || len(v.Failures) > 0 {
+			t.Errorf("%+v", v.Failures)
+		}
+	}
+	s.write(file, strings.Replace(s.read(file), "bob@", "carol@", 1))
+	s.write("old/etc/mail/virtusertable", "@example.org ann\n")
+	diff(t, []string{"alias.kept "}, about(s.anyway("run").Oddities, "alias.kept"))
+	is("carol@example.org")
+	s.write(file, strings.Replace(s.read(file), "carol@", "bob@", 1))
+	// What a shell would run is not carried, and stops nothing.
+	s.write("old/etc/mail/virtusertable", "@example.org x|y@else.example\n")
+	diff(t, []string{"alias.catch-all-not-carried etc/mail/virtusertable:1"}, about(s.anyway("run").NotCarried, "alias."))
+	is("bounce-no-mailbox")
+	s.move(0, "undo")
+	if left := s.remains(); slices.ContainsFunc(left, func(name string) bool { return strings.Contains(name, "example.org") }) {
+		t.Errorf("%q", left)
+	}
+}

@@ -54,6 +54,7 @@ func rawLines(list []string) [][]byte {
 
 func aliasKey(domain, addr string) string { return "alias " + domain + " " + addr }
 func homeKey(domain, name string) string  { return "home " + domain + " " + name }
+func catchAllKey(domain, d string) string { return "catch-all " + domain + " " + d }
 func separateKey(domain, d string) string { return "separate " + domain + " " + d }
 
 // prepareSeparate makes the domains that have addresses and no accounts.
@@ -131,7 +132,59 @@ func (g *migration) addAliases(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := g.catchAll(ctx, g.domain, g.addresses.CatchAll); err != nil {
+		return err
+	}
+	for _, d := range g.addresses.Separate {
+		if g.taken[d.Name] {
+			continue
+		}
+		if err := g.catchAll(ctx, d.Name, d.CatchAll); err != nil {
+			return err
+		}
+	}
 	return g.dropAliases(ctx, want)
+}
+
+// catchAll brings what a domain does with mail for unknown users to what the
+// source has now. The domain was made with what it had then.
+func (g *migration) catchAll(ctx context.Context, domain, word string) error {
+	key, e := catchAllKey(g.domain, domain), &aliasmap.Entry{Name: "*", Domain: domain}
+	d, err := g.t.Store.Domain(ctx, domain)
+	if err != nil {
+		return err
+	}
+	want, err := g.t.Store.CatchAllLine(d, word)
+	if err != nil {
+		return g.refused(ctx, e, err)
+	}
+	now, err := g.t.Store.CatchAll(ctx, domain)
+	if err != nil {
+		return g.refused(ctx, e, err)
+	}
+	var r record
+	made := domainKey(domain)
+	if domain != g.domain {
+		made = separateKey(g.domain, domain)
+	}
+	if _, err := g.t.records.Load(made, &r); err != nil {
+		return err
+	}
+	if had, err := g.t.records.Load(key, &dotRecord{}); err != nil {
+		return err
+	} else if !had && r.Made {
+		if err := g.written(key, []string{now}); err != nil {
+			return err
+		}
+	}
+	write, err := g.decide(key, e, []string{now}, []string{want})
+	if err != nil || !write {
+		return err
+	}
+	if err := g.t.Store.SetCatchAll(ctx, domain, word); err != nil {
+		return g.refused(ctx, e, err)
+	}
+	return g.written(key, []string{want})
 }
 
 // dropAliases takes back what an earlier run wrote and the source has no more.

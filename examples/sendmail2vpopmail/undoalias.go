@@ -153,6 +153,11 @@ func (u *undoing) takeDots(ctx context.Context, whole, off bool) error {
 		}
 		forget = append(forget, state.Record{Key: d.key})
 	}
+	for rec := range u.t.records.All() {
+		if strings.HasPrefix(rec.Key, catchAllKey(u.domain, "")) && whole {
+			forget = append(forget, state.Record{Key: rec.Key}) // goes with its domain
+		}
+	}
 	if stay > 0 {
 		u.report("undo.aliases-stay", u.domain, fmt.Errorf("%d addresses stay with their domain", stay))
 	}

@@ -55,6 +55,12 @@ func options() *aliasmap.Options {
 			}
 			return nil
 		},
+		CatchAllOK: func(address string) error {
+			if strings.ContainsAny(address, "|$") {
+				return errors.New("no such word in a command")
+			}
+			return nil
+		},
 	}
 }
 
@@ -146,6 +152,9 @@ func TestDomains(t *testing.T) {
 			"bob@example.org: &ann@example.org", "cyd@example.org: &ann@example.org", "postmaster@example.org: &ann@example.org",
 			"ann@two.example: &ann@example.org", "bob@two.example: /bob/Maildir/", "cyd@two.example: /cyd/Maildir/", "postmaster@two.example: &postmaster@example.org",
 		}},
+		{name: "a catch-all that a shell would run", virtual: "@two.example x|y@far.example\n", separate: []string{"two.example"}, entries: []string{
+			"ann@two.example: &x|y@far.example", "bob@two.example: &x|y@far.example", "cyd@two.example: &x|y@far.example", "postmaster@two.example: &x|y@far.example",
+		}, notCarried: []string{"alias.catch-all-not-carried " + key + ":1"}},
 		{name: "of another domain", virtual: "x@other.example ann\n", aliases: []string{"two.example"}, notCarried: []string{"virtuser.not-carried " + key + ":1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

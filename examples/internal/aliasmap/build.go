@@ -24,6 +24,8 @@ type Options struct {
 	Users map[string]string
 	// NameOK says why the new host has no address of this name.
 	NameOK func(name string) error
+	// CatchAllOK says why an address cannot be the catch-all of a domain.
+	CatchAllOK func(address string) error
 	// AllowPrograms enables the programs and files that aliases name, and
 	// AllowUserPrograms those in .forward files and lists.
 	AllowPrograms, AllowUserPrograms bool
@@ -323,6 +325,7 @@ func (b *builder) catchAll(domain string) (string, error) {
 		return "", err
 	}
 	path, line, value := b.catchAllEntry(domain)
+	fine := func(address string) bool { return b.o.CatchAllOK(address) == nil }
 	if v.bounces() {
 		if path != "" {
 			b.say(qmailkit.Info, "virtuser.text-changed", path, line, "mail to unknown names of %s bounces with vpopmail's own text", domain)
@@ -331,20 +334,20 @@ func (b *builder) catchAll(domain string) (string, error) {
 	}
 	if len(v.lost) == 0 && len(v.ends) == 1 && !strings.Contains(v.ends[0].Where, probe) {
 		switch e := v.ends[0]; {
-		case e.Kind == Remote:
+		case e.Kind == Remote && fine(e.Where):
 			return b.catches(path, line, domain, e.Where), nil
 		case e.Kind == Mailbox:
 			ok, err := b.simple(e.Where)
 			if err != nil {
 				return "", err
 			}
-			if ok {
+			if ok && fine(e.Where+"@"+b.o.Domain) {
 				return b.catches(path, line, domain, e.Where+"@"+b.o.Domain), nil
 			}
 		}
 	}
 	name, _, _ := strings.Cut(lower(value), "@")
-	if _, known := b.names[name]; known && len(v.lost) == 0 && domain != b.o.Domain {
+	if _, known := b.names[name]; known && len(v.lost) == 0 && domain != b.o.Domain && fine(name+"@"+b.o.Domain) {
 		w, err := b.at(name, b.o.Domain)
 		if err != nil {
 			return "", err
