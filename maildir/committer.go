@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -44,14 +45,26 @@ type CommitOptions struct {
 	// network file systems, and busy ones where syncfs(2) would have to wait
 	// for everybody else's data. It is always so where there is no syncfs.
 	NoSyncFS bool
+	// MaxDirs is how many folders a group holds open, with six descriptors
+	// each; 0 is 512, or less where the process may not open so many files. A
+	// Maildir with more folders is a group by itself.
+	MaxDirs int
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 
 	hook safefs.Hook
 }
 
-// maxGroupDirs bounds the folders, and so the descriptors, of a group.
-const maxGroupDirs = 128
+// groupDirs is the default of MaxDirs: one group is filled, two wait, one is
+// committed.
+func groupDirs() int {
+	const most, each, groups, others = 512, 7, 4, 64
+	var r syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) != nil {
+		return most
+	}
+	return int(min(most, (max(uint64(r.Cur), others+each*groups)-others)/(each*groups)))
+}
 
 // inlineSize is the size up to which a message is read once and kept in memory
 // while it is named; a larger one is read twice.
@@ -114,6 +127,7 @@ type group struct {
 	bytes   int64
 	ims     map[*Importer]bool
 	folders map[*folder]bool
+	dirs    int         // folders of those in closing
 	closing []*Importer // to be released after it
 	staged  sync.WaitGroup
 	begun   bool       // intents were written, perhaps in part
@@ -139,6 +153,9 @@ func NewCommitter(opts *CommitOptions) *Committer {
 	}
 	if c.opts.MaxBytes <= 0 {
 		c.opts.MaxBytes = 64 << 20
+	}
+	if c.opts.MaxDirs <= 0 {
+		c.opts.MaxDirs = groupDirs()
 	}
 	if !safefs.HasSyncFS {
 		c.opts.NoSyncFS = true
@@ -205,7 +222,7 @@ func (c *Committer) add(t *task) error {
 	if t.f != nil {
 		g.folders[t.f] = true
 	}
-	full := len(g.tasks) >= c.opts.MaxMessages || g.bytes >= c.opts.MaxBytes || len(g.folders) >= maxGroupDirs
+	full := len(g.tasks) >= c.opts.MaxMessages || g.bytes >= c.opts.MaxBytes || len(g.folders) >= c.opts.MaxDirs
 	if full {
 		c.seal()
 	}
@@ -214,13 +231,18 @@ func (c *Committer) add(t *task) error {
 	// channel already, so the order of the channel cannot block.
 	c.work <- t
 	if full {
-		c.mu.Lock()
-		for len(c.queue) > 1 {
-			c.moved.Wait()
-		}
-		c.mu.Unlock()
+		c.wait()
 	}
 	return c.err()
+}
+
+// wait lets no more than one group wait for its commit.
+func (c *Committer) wait() {
+	c.mu.Lock()
+	for len(c.queue) > 1 {
+		c.moved.Wait()
+	}
+	c.mu.Unlock()
 }
 
 // seal closes the group that is being filled and begins the next. The caller
@@ -249,11 +271,17 @@ func (c *Committer) sealed() *group {
 
 func (c *Committer) closing(im *Importer) error {
 	c.mu.Lock()
-	c.cur.closing = append(c.cur.closing, im)
-	if len(c.cur.closing) >= maxGroupDirs {
+	g := c.cur
+	g.closing = append(g.closing, im)
+	g.dirs += max(len(im.folders), 1)
+	full := g.dirs >= c.opts.MaxDirs
+	if full {
 		c.seal()
 	}
 	c.mu.Unlock()
+	if full {
+		c.wait()
+	}
 	return c.err()
 }
 

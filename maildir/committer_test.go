@@ -164,3 +164,41 @@ func TestImportCancel(t *testing.T) {
 		t.Errorf("an error of finish: %v", err)
 	}
 }
+
+// TestCommitterDirs opens Maildirs with many folders: what a group holds open
+// is bounded, whether messages come or not.
+func TestCommitterDirs(t *testing.T) {
+	const boxes, folders = 24, 6
+	root, err := os.OpenRoot(fastDir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	before, most := openFiles(t), 0
+	c := NewCommitter(&CommitOptions{MaxDirs: 8, Sync: SyncNone})
+	for i := range boxes {
+		im, err := c.Import(root, fmt.Sprint("M", i), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k := range folders {
+			if _, err := im.folder(fmt.Sprintf(".F%d", k)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := im.Close(nil); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, openFiles(t)-before)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Five groups of two Maildirs, with five descriptors a folder.
+	if limit := 5 * 2 * (folders + 1) * 5; most > limit {
+		t.Errorf("%d descriptors were open at once, more than %d", most, limit)
+	}
+	if after := openFiles(t); after > before {
+		t.Errorf("%d descriptors became %d", before, after)
+	}
+}
