@@ -108,6 +108,15 @@ func quote(arg string) string {
 	return singleQuoted(arg)
 }
 
+// ShellWords is a command as it can be typed into a shell.
+func ShellWords(argv []string) string {
+	var words []string
+	for _, arg := range argv {
+		words = append(words, quote(arg))
+	}
+	return strings.Join(words, " ")
+}
+
 // ScriptOptions of WriteScript. The nil pointer is the zero value.
 type ScriptOptions struct {
 	hook safefs.Hook

@@ -107,14 +107,7 @@ func (w *writer) responders(d *DomainPlan, a *Account, id int64) error {
 
 // call is how Plesk's tool makes it.
 func (r *Responder) call(addr string) string {
-	var b strings.Builder
-	for _, arg := range []string{"autoresponder", "--update", "-mail", addr, "-status", "true", "-subject", r.Subject, "-text", r.Text} {
-		if b.Len() > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(quote(arg))
-	}
-	return b.String()
+	return ShellWords([]string{"autoresponder", "--update", "-mail", addr, "-status", "true", "-subject", r.Subject, "-text", r.Text})
 }
 
 // settings are the columns of mail_resp that a version may lack. What is empty

@@ -18,11 +18,23 @@ import (
 	"github.com/qmailkit/qmailkit/qmailcontrol/users"
 )
 
-// tools puts a program in the place of Plesk's, which notes how it is called.
+// tools puts a program in the place of Plesk's, which notes how it is called,
+// and knows then what it has made.
 func (s *site) tools() (bin, log string) {
 	s.t.Helper()
 	bin, log = s.path("bin"), s.path("calls")
-	script := fmt.Sprintf("#!/bin/sh\n[ \"$1\" != --info ] || exit 1\nif [ -e %s/broken ]; then echo 'no licence' >&2; exit 1; fi\n{ printf '%%s|' \"$0\" \"$@\"; echo \"PASSWORD=$PSA_PASSWORD|CRYPTED=$PSA_CRYPTED_PASSWORD\"; } >>%s\n", s.dir, log)
+	script := fmt.Sprintf(`#!/bin/sh
+cd %s
+made="made-${0##*/}-$2"
+case $1 in
+--info) [ -e "$made" ]; exit ;;
+--remove) rm "$made"; exit ;;
+esac
+if [ -e broken ]; then echo 'no licence' >&2; exit 1; fi
+{ printf '%%s|' "$0" "$@"; echo "PASSWORD=$PSA_PASSWORD|CRYPTED=$PSA_CRYPTED_PASSWORD"; } >>calls
+[ "$1" != --create ] || : >"$made"
+[ ! -e dies ] || kill -9 $PPID
+`, s.dir)
 	for _, name := range []string{"mail", "autoresponder"} {
 		s.write("bin/"+name, script, 0o755)
 	}
@@ -58,11 +70,118 @@ func TestAccountsRun(t *testing.T) {
 			t.Errorf("a password is an argument: %s", line)
 		}
 	}
-	// What has succeeded is not called again.
+	// What has succeeded is not called again; what was taken away since is.
 	s.move(0, "accounts", append(there, "-run")...)
 	if again, err := os.ReadFile(log); err != nil || string(again) != calls {
 		t.Errorf("%s", again)
 	}
+	s.check(exec.Command(bin+"/mail", "--remove", "bert@example.com").Run())
+	s.move(0, "accounts", append(there, "-run")...)
+	if again, err := os.ReadFile(log); err != nil || strings.Count(string(again), "|--create|bert@example.com|") != 2 || strings.Count(string(again), "\n") != strings.Count(calls, "\n")+1 {
+		t.Errorf("%s", again)
+	}
+}
+
+// withResponder gives the old host's psa an autoresponder with an attachment.
+func (s *site) withResponder() {
+	s.t.Helper()
+	text, err := os.ReadFile(s.path("old/psa.sql"))
+	s.check(err)
+	const more = "CREATE TABLE `mail_resp` (\n  `id` int(10) unsigned NOT NULL AUTO_INCREMENT,\n  `mn_id` int(10) unsigned NOT NULL,\n  `resp_name` varchar(245) NOT NULL,\n  `subject` varchar(255),\n  `text` text,\n  `resp_on` enum('false','true') NOT NULL DEFAULT 'true',\n  `ans_freq` int NOT NULL DEFAULT 10,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB;\n" +
+		"CREATE TABLE `resp_attach` (\n  `id` int(10) unsigned NOT NULL AUTO_INCREMENT,\n  `rn_id` int(10) unsigned NOT NULL,\n  `filename` varchar(245),\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB;\n" +
+		"INSERT INTO `mail_resp` VALUES (1,1,'away','Away','Back on Monday; call Bert.','true',10);\nINSERT INTO `resp_attach` VALUES (1,1,'map.txt');\n"
+	all := strings.Replace(string(text), "-- Dump completed", more+"-- Dump completed", 1)
+	s.write("old/psa.sql", strings.Replace(all, "(1,'anna','true',1,'false','false'", "(1,'anna','true',1,'false','true'", 1), 0o600)
+	s.check(s.err)
+}
+
+// The calls that need the mailboxes' files are kept for later, when the target's
+// psa knows the names already. Plesk 7.5 to 9 have other options.
+func TestAccountsAfterCopy(t *testing.T) {
+	for _, c := range []struct {
+		flags      []string
+		now, later string // calls, and what no call may have
+	}{
+		{nil, "|-forwarding|true|-forwarding-addresses|add:copy@example.org|", "|--update|-mail|anna@example.com|-attach|add:/var/qmail/mailnames/example.com/anna/@attachments/map.txt|"},
+		{[]string{"-redirect"}, "|-redirect|true|-rediraddr|copy@example.org|", "|--update|away|-mail|anna@example.com|-attach|add:map.txt|"},
+	} {
+		s := newSite(t)
+		s.withResponder()
+		bin, log := s.tools()
+		args := append([]string{"-target-dump", s.path("new/psa.sql"), "-plesk-bin", bin}, c.flags...)
+		calls := func() string {
+			b, err := os.ReadFile(log)
+			s.check(err)
+			return string(b)
+		}
+		r := s.report(0, "accounts", append(args, "-run")...)
+		first := calls()
+		if !strings.Contains(first, c.now) || !strings.Contains(first, "|-text|Back on Monday; call Bert.|") || strings.Contains(first, "-attach") || !slices.Contains(codes(r.Oddities), "accounts.after-copy") {
+			t.Errorf("%q: %q\n%s", c.flags, codes(r.Oddities), first)
+		}
+		if (len(c.flags) > 0) != strings.Contains(first, "|-group|true|-groupmem|add:anna@example.com,bert@example.com|") {
+			t.Errorf("%q:\n%s", c.flags, first)
+		}
+		// By now the target's psa is as the source's, with a number of its own.
+		s.move(0, "copy")
+		text, err := os.ReadFile(s.path("old/psa.sql"))
+		s.check(err)
+		s.write("new/psa.sql", strings.ReplaceAll(string(text), "(12,'example.com'", "(40,'example.com'"), 0o600)
+		s.write("new/psa.sql", strings.ReplaceAll(s.text("new/psa.sql"), ",12);", ",40);"), 0o600)
+		args = append(args, "-target-secret-key", s.path("old/etc/psa/private/secret_key"))
+		r = s.report(0, "accounts", append(args, "-run", "-after-copy")...)
+		if later := strings.TrimPrefix(calls(), first); strings.Count(later, "\n") != 1 || !strings.Contains(later, c.later) || r.Totals.AccountsThere != int64(len(sampleAccounts)) {
+			t.Errorf("%q, later:\n%s%+v", c.flags, later, r.Totals)
+		}
+		again := calls()
+		s.move(0, "accounts", append(args, "-run", "-after-copy")...)
+		s.diff(again, calls())
+		// As a script.
+		s.check(os.Remove(log))
+		s.move(0, "accounts", append(args, "-script", s.path("late.sh"), "-after-copy")...)
+		if out, err := exec.Command("sh", s.path("late.sh"), s.path("late.sh.secrets")).CombinedOutput(); err != nil || !strings.Contains(calls(), c.later) || strings.Count(calls(), "\n") != 1 {
+			t.Errorf("%v: %s%s", err, out, calls())
+		}
+		// Changed there meanwhile: what differs stays, and is told.
+		s.write("new/psa.sql", strings.ReplaceAll(s.text("new/psa.sql"), "104853504", "5000"), 0o600)
+		r = s.report(0, "accounts", append(args, "-run", "-after-copy")...)
+		if !slices.ContainsFunc(r.Oddities, func(it report.Item) bool {
+			return it.Code == "accounts.after-copy" && strings.Contains(it.Fix, " -attach ")
+		}) {
+			t.Errorf("%+v", r.Oddities)
+		}
+	}
+}
+
+// Killed right after a tool has made a name, and run again, each is made once.
+func TestAccountsRunKilled(t *testing.T) {
+	s := newSite(t)
+	bin, log := s.tools()
+	s.write("dies", "", 0o600)
+	args := []string{"-target-dump", s.path("new/psa.sql"), "-plesk-bin", bin, "-run"}
+	for range sampleAccounts {
+		cmd := s.program("accounts", args...)
+		if err := cmd.Run(); err == nil {
+			t.Fatal("it was not killed")
+		}
+	}
+	s.check(os.Remove(s.path("dies")))
+	s.finish(0, "accounts", args...)
+	b, err := os.ReadFile(log)
+	s.check(err)
+	for _, a := range sampleAccounts {
+		if n := strings.Count(string(b), "|--create|"+a.name+"@example.com|"); n != 1 {
+			t.Errorf("%s is made %d times:\n%s", a.name, n, b)
+		}
+	}
+}
+
+// text is a file of the site.
+func (s *site) text(name string) string {
+	s.t.Helper()
+	b, err := os.ReadFile(s.path(name))
+	s.check(err)
+	return string(b)
 }
 
 func TestAccountsScript(t *testing.T) {
