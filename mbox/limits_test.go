@@ -22,6 +22,12 @@ type generated struct {
 	size       int64
 }
 
+// generate is a file of that size. The filling is repeated in memory, because
+// copies of one byte each would take most of the time.
+func generate(head, fill string, size int64) generated {
+	return generated{[]byte(head), []byte(strings.Repeat(fill, 1+(64<<10)/len(fill))), size}
+}
+
 func (g generated) ReadAt(p []byte, off int64) (int, error) {
 	if off >= g.size {
 		return 0, io.EOF
@@ -60,20 +66,20 @@ func peak(t *testing.T, do func(look func())) uint64 {
 
 // hugeFiles have something in them that must not be taken into memory.
 func hugeFiles() map[string]generated {
-	const size = 100 << 20
+	const size = 80 << 20
 	mime := fromLine + "Content-Type: multipart/mixed; boundary=never\n\n--never\n\n"
 	return map[string]generated{
-		"header line":    {[]byte(fromLine + "Status: R\nX: "), []byte("x"), size},
-		"header lines":   {[]byte(fromLine + "Status: R\n"), []byte("X: yz\n"), size},
-		"folded line":    {[]byte(fromLine + "X-Keywords: a\n"), []byte(" b\n"), size},
-		"From_ line":     {[]byte("From "), []byte("x"), size},
-		"blank lines":    {[]byte(fromLine + "\n"), []byte("\n"), size},
-		"leading blanks": {nil, []byte("\n"), size},
-		"NUL":            {[]byte(fromLine + "Content-Length: 999999999999\n\n"), []byte{0}, size},
-		"false landings": {nil, []byte(fromLine + "Content-Length: 16777000\n\n" + strings.Repeat("x", 4000) + "\n"), size / 4},
-		"quotes":         {[]byte(fromLine + "\n"), []byte(">"), size},
-		"prologue":       {[]byte("junk\n"), []byte("From x y z\n"), size},
-		"open multipart": {[]byte(mime), []byte("x\n\n" + fromLine + "A: b\n\n"), size / 4},
+		"header line":    generate(fromLine+"Status: R\nX: ", "x", size),
+		"header lines":   generate(fromLine+"Status: R\n", "X: yz\n", size),
+		"folded line":    generate(fromLine+"X-Keywords: a\n", " b\n", size),
+		"From_ line":     generate("From ", "x", size),
+		"blank lines":    generate(fromLine+"\n", "\n", size),
+		"leading blanks": generate("", "\n", size),
+		"NUL":            generate(fromLine+"Content-Length: 999999999999\n\n", "\x00", size),
+		"false landings": generate("", fromLine+"Content-Length: 16777000\n\n"+strings.Repeat("x", 4000)+"\n", size/4),
+		"quotes":         generate(fromLine+"\n", ">", size),
+		"prologue":       generate("junk\n", "From x y z\n", size),
+		"open multipart": generate(mime, "x\n\n"+fromLine+"A: b\n\n", size/4),
 	}
 }
 
