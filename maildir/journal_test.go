@@ -35,6 +35,7 @@ func TestRecord(t *testing.T) {
 		{kind: 'I', group: 7, time: 99, folder: ".A B%.\xff", id: testID, cur: true, name: name},
 		{kind: 'I', group: 1 << 61, folder: ".", id: testID, name: name.Bare()},
 		{kind: 'F', time: 99, folder: ".Ü", id: testID, cur: true, name: name},
+		{kind: 'I', group: 7, time: 99, folder: ".", id: ID{9}, cur: true, name: name}, // keeps the name that another move has made
 		{kind: 'A', group: 3, id: testID},
 		{kind: 'D', group: 3},
 	} {
@@ -56,7 +57,7 @@ func TestRecord(t *testing.T) {
 		"I 1 2 . " + id + " new .1.a.b", "I 1 2 . " + id + " new ..%2F..%2Fetc", "I 1 2 . " + id + " new a/" + testName(""),
 		"I 1 2 .x/../.. " + id + " new " + testName(""), "I 1 2 .. " + id + " new " + testName(""), "I 1 2 cur " + id + " new " + testName(""),
 		"I 1 2 .%00 " + id + " new " + testName(""), "I 1 2 .% " + id + " new " + testName(""), "I 1 2  " + id + " new " + testName(""),
-		"I 1 2 . " + (ID{9}).String() + " new " + testName(""), "I x 2 . " + id + " new " + testName(""), "F x . " + id + " new " + testName(""),
+		"I x 2 . " + id + " new " + testName(""), "F x . " + id + " new " + testName(""),
 		"I 1 2 . " + id + " new ." + testName(""), "I 1 2 . " + id + " new " + testName("") + "%00",
 	} {
 		if r, err := parseRecord(bad); err == nil {
