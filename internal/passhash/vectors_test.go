@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -188,12 +189,10 @@ func missing(t *testing.T, what string) {
 // and no match with a hash that differs in its last character.
 func checkVectors(t *testing.T, all []vector) {
 	t.Helper()
-	count := map[Scheme]int{}
 	for i, v := range all {
 		if v.refused() {
 			continue
 		}
-		count[Classify(v.hash)]++
 		if got := Verify(v.hash, v.password); got.Verdict != Match && !narrow(v) {
 			t.Errorf("password %q, hash %s: %v", v.password, v.hash, got)
 		}
@@ -207,6 +206,20 @@ func checkVectors(t *testing.T, all []vector) {
 		damaged := v.hash[:len(v.hash)-1] + string('.'+('/'-v.hash[len(v.hash)-1])&1)
 		if damaged != v.hash && Verify(damaged, v.password).Verdict == Match {
 			t.Errorf("hash %s with another last character: it matches", v.hash)
+		}
+	}
+}
+
+// enough checks that there are vectors of every scheme.
+func enough(t *testing.T, all []vector) {
+	t.Helper()
+	if len(all) < 1000 {
+		t.Fatalf("%d vectors", len(all))
+	}
+	count := map[Scheme]int{}
+	for _, v := range all {
+		if !v.refused() {
+			count[Classify(v.hash)]++
 		}
 	}
 	for _, s := range []Scheme{DES, BSDi, MD5, Bcrypt, SHA256, SHA512, SHA1, SunMD5, Yescrypt} {
@@ -230,13 +243,12 @@ func TestVectors(t *testing.T) {
 		writeVectors(t, askCrypt(t, wanted()))
 	}
 	all := readVectors(t)
-	if len(all) < 1000 {
-		t.Fatalf("%d vectors", len(all))
-	}
+	enough(t, all)
 	checkVectors(t, all)
 }
 
-// TestAgainstCrypt compares with the crypt(3) of this machine.
+// TestAgainstCrypt compares with the crypt(3) of this machine. What it answers
+// as the recorded vectors have it, TestVectors has seen.
 func TestAgainstCrypt(t *testing.T) {
 	probe := askCrypt(t, []vector{{"x", "$y$j75$abcd$", ""}, {"x", "$sha1$5$abcd$", ""}, {"x", "$2x$04$abcdefghijklmnopqrstuu", ""}})
 	for _, v := range probe {
@@ -244,7 +256,13 @@ func TestAgainstCrypt(t *testing.T) {
 			missing(t, "this crypt(3) is not the full libxcrypt: it refuses "+v.setting)
 		}
 	}
-	checkVectors(t, askCrypt(t, wanted()))
+	known := map[vector]bool{}
+	for _, v := range readVectors(t) {
+		known[v] = true
+	}
+	asked := askCrypt(t, wanted())
+	enough(t, asked)
+	checkVectors(t, slices.DeleteFunc(asked, func(v vector) bool { return known[v] }))
 }
 
 // TestRefusedSettings takes what crypt(3) refuses and puts the sum of a
