@@ -20,30 +20,38 @@ const (
 	CourierSizes = "courierpop3dsizelist" // sizes and POP3 UIDLs, in the root
 	CourierACL   = "courierimapacl"       // who may do what with the folder
 	courierWords = "courierimapkeywords"  // a directory: a list, and a file for each message
+
+	courierShared = "shared-maildirs" // names and places of others' folders
+	courierFlags  = ".customflags"    // names of keywords, of an old patch
 )
 
 // sideFiles are carried as they are: of the root, then of every folder. What is
 // not here is a cache that servers make anew (dovecot.index*, maildirsize,
 // maildirfolder), or somebody else's.
 var (
-	sideFiles       = []string{CourierSizes, CourierSubscribed, DovecotSubscribed}
+	sideFiles       = []string{CourierSizes, CourierSubscribed, DovecotSubscribed, courierShared, courierFlags}
 	sideFolderFiles = []string{CourierUIDs, UIDListName, CourierACL}
 )
+
+// maxCarried bounds a file that is carried: one with the UIDs of some 400,000
+// messages.
+const maxCarried = 32 << 20
 
 // keywordFlags are the small letters.
 const keywordFlags = Flags((1<<26 - 1) << ('a' - 'A'))
 
 // readKeywords reads Dovecot's table of a folder at the source; nil is none.
 func readKeywords(from qmailkit.Tree, dir string) (*Keywords, error) {
-	b, err := readSide(from, dir+"/"+KeywordsName)
+	b, err := readSide(from, dir+"/"+KeywordsName, maxSideFile)
 	if err != nil || b == nil {
 		return nil, err
 	}
 	return ParseKeywords(b), nil
 }
 
-// readSide reads a small file; a missing one is nil.
-func readSide(from qmailkit.Tree, path string) ([]byte, error) {
+// readSide reads a file whole, if it has at most so many bytes; a missing one is
+// nil.
+func readSide(from qmailkit.Tree, path string, most int64) ([]byte, error) {
 	f, err := from.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -52,9 +60,9 @@ func readSide(from qmailkit.Tree, path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSideFile+1))
-	if err == nil && len(b) > maxSideFile {
-		err = fmt.Errorf("more than %d bytes", maxSideFile)
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("more than %d bytes", most)
 	}
 	if err == nil && b == nil {
 		b = []byte{}
@@ -69,7 +77,7 @@ func (im *Importer) carryFolder(ctx context.Context, from qmailkit.Tree, path, t
 	if err != nil {
 		return err
 	}
-	b, err := readSide(from, path+"/"+KeywordsName)
+	b, err := readSide(from, path+"/"+KeywordsName, maxSideFile)
 	if err != nil || b == nil {
 		return nil // Transfer reports it
 	}
@@ -152,7 +160,7 @@ func (c *carrier) dir(ctx context.Context, path, dir, to string) error {
 
 // file carries one file.
 func (c *carrier) file(d *Dir, path, name string) error {
-	b, err := readSide(c.from, path+"/"+name)
+	b, err := readSide(c.from, path+"/"+name, maxCarried)
 	if err != nil {
 		c.problem("side-file", path+"/"+name, err)
 		return nil
@@ -164,7 +172,7 @@ func (c *carrier) file(d *Dir, path, name string) error {
 		b = c.renamed(name, b)
 	}
 	was, known := c.im.j.sides[sideKey{d.folder, name}]
-	have, err := d.root.ReadFile(name, maxSideFile)
+	have, err := d.root.ReadFile(name, maxCarried)
 	switch sum := sideSum(b); {
 	case known && was == sum:
 		return nil // what is here now, if anything, is a server's doing
@@ -257,7 +265,7 @@ func (c *carrier) words(ctx context.Context, d *Dir, path string) error {
 		if strings.ContainsAny(e.Name, "/\x00") || e.Name == wordsTemp {
 			continue
 		}
-		b, err := readSide(c.from, path+"/"+e.Name)
+		b, err := readSide(c.from, path+"/"+e.Name, maxSideFile)
 		if err != nil || b == nil {
 			if err != nil {
 				c.problem("side-file", path+"/"+e.Name, err)

@@ -36,6 +36,8 @@ type Transferred struct {
 	// longer, because their reader moved them meanwhile. They are for the next
 	// run.
 	Moved int64
+	// Others are what stands in the Maildir itself beside messages and folders.
+	Others []qmailkit.DirEntry
 	// Problems are what stands in the Maildir and is neither message nor
 	// folder, and what could not be read.
 	Problems []qmailkit.Problem
@@ -103,22 +105,23 @@ func (t *transfer) list(ctx context.Context) error {
 		if err != nil {
 			return qmailkit.Incomplete(err)
 		}
-		if _, ok := FolderLevels(e.Name, UTF8); !ok || e.Name == "." {
-			continue
-		}
-		kind := e.Type
-		if kind == fs.ModeIrregular {
+		if e.Type == fs.ModeIrregular {
 			fi, err := t.from.Lstat(t.path(e.Name))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
-			kind = fi.Mode.Type()
+			e.Type = fi.Mode.Type()
 		}
-		switch {
-		case kind.IsDir():
+		switch _, ok := FolderLevels(e.Name, UTF8); {
+		case ok && e.Type.IsDir():
 			t.res.Folders = append(t.res.Folders, e.Name)
-		case !kind.IsRegular():
+		case ok && !e.Type.IsRegular():
 			t.problem("not-plain", t.path(e.Name), fmt.Errorf("%w where a folder should be", qmailkit.ErrNotPlain))
+		case e.Name != "new" && e.Name != "cur" && e.Name != "tmp":
+			t.res.Others = append(t.res.Others, e)
 		}
 	}
 	slices.Sort(t.res.Folders)

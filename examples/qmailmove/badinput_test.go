@@ -229,3 +229,40 @@ func TestUnlistedIsNotDeleted(t *testing.T) {
 		s.diff(before, s.mailFiles("new"))
 	}
 }
+
+// TestNothingInSilence puts mail where no Maildir++ has it: plan, copy and
+// verify say so. The .qmail files of a domain, and lists of UIDs of any usual
+// size, are carried.
+func TestNothingInSilence(t *testing.T) {
+	s := newSite(t)
+	domain := "old/var/qmail/mailnames/example.com"
+	anna := domain + "/anna/Maildir"
+	s.write(anna+"/Archive/cur/1.odd:2,S", "of another layout\n", 0o600)
+	s.write(anna+"/..two/new/2.odd", "two dots\n", 0o600)
+	s.write(anna+"/.mailfilter", "to somewhere\n", 0o600)
+	s.check(os.Symlink(".Sent", s.path(anna, ".Linked")))
+	s.check(os.Rename(s.path(domain, "info"), s.path(domain, "really")))
+	s.check(os.Symlink("really", s.path(domain, "info")))
+	s.write(domain+"/.qmail-sales", "&anna@example.com\n", 0o600)
+	long := "1 1100000000 100\n" + strings.Repeat("1 "+strings.Repeat("x", 98)+"\n", 60_000)
+	s.write(anna+"/.Sent/courierimapuiddb", long, 0o600)
+	s.give("old/var/qmail/mailnames")
+	s.check(s.err)
+	for command, link := range map[string]string{"plan": "mailbox.link", "copy": "maildir.not-plain", "verify": "mailbox.link"} {
+		got := codes(s.report(3, command).NotCarried)
+		for _, code := range []string{"mailbox.folder-name", "mailbox.link", "mailbox.unknown", link} {
+			if !slices.Contains(got, code) {
+				t.Errorf("%s: %q is not told: %q", command, code, got)
+			}
+		}
+	}
+	s.move(3, "copy")
+	if r := s.report(3, "verify"); !slices.Contains(codes(r.Oddities), "mailbox.file") || len(r.Verification.Failures) != 0 {
+		t.Errorf("%q, %v", codes(r.Oddities), r.Verification.Failures)
+	}
+	for name, want := range map[string]string{".qmail-sales": "&anna@example.com\n", "anna/Maildir/.Sent/courierimapuiddb": long} {
+		if b, err := os.ReadFile(s.new(name)); err != nil || string(b) != want {
+			t.Errorf("%s: %d bytes, %v", name, len(b), err)
+		}
+	}
+}

@@ -152,7 +152,8 @@ func (t *transfer) run(ctx context.Context) error {
 	t.problem(t.res.Problems...)
 	switch {
 	case err == nil:
-		t.whole = len(t.res.Problems) == 0
+		t.whole = len(t.res.Problems) == 0 && t.res.Moved == 0
+		t.others(t.b, t.res.Others)
 		if n := t.res.Unfinished; n > 0 {
 			t.problem(qmailkit.Problem{Code: "mailbox.unfinished", Severity: qmailkit.Info, Path: t.from,
 				Err: fmt.Errorf("%s under tmp/: deliveries under way or broken off, which are not moved", cli.Plural(n, "file"))})
@@ -233,6 +234,10 @@ func (t *transfer) finish(ctx context.Context, d *maildir.Dir) error {
 	if t.res != nil {
 		t.b.res.messages = t.res.Messages - t.b.res.vanished
 		t.b.res.problems += int64(len(t.res.Problems))
+		if t.b.res.moved = t.res.Moved; t.b.res.moved > 0 {
+			t.problem(qmailkit.Problem{Code: "message.moved", Severity: qmailkit.Info, Path: t.from,
+				Err: fmt.Errorf("%s to another folder while it was read: the next run follows", cli.Plural(t.res.Moved, "message or folder was moved|messages or folders were moved"))})
+		}
 		probs, err := t.im.CarrySide(ctx, t.src.tree, t.from, t.res.Folders, t.folder())
 		t.problem(probs...)
 		if err != nil {
@@ -283,7 +288,7 @@ func (t *transfer) withdraw(ctx context.Context) error {
 
 // list adds what stands at the source now to what was seen.
 func (t *transfer) list(ctx context.Context) error {
-	folders, err := t.sourceFolders(ctx, t.b)
+	folders, _, err := t.sourceFolders(ctx, t.b)
 	if err != nil {
 		return err
 	}

@@ -153,7 +153,7 @@ func (d *draining) pass(ctx context.Context) (*report.Report, int64, error) {
 	p.show.Stop()
 	var changed int64
 	for _, b := range m.boxes {
-		changed += b.res.updated + b.res.removed + b.res.vanished
+		changed += b.res.updated + b.res.removed + b.res.vanished + b.res.moved
 	}
 	changed += p.written
 	return m.report("drain", d.started, err), changed, err

@@ -129,21 +129,33 @@ func (p *pass) tree(ctx context.Context, from, to string) error {
 	return c.gone()
 }
 
-// domainFiles brings what stands in the domain's own directory.
+// domainFiles brings what stands in the domain's own directory: .qmail-default,
+// and the .qmail files of names that have no account, which qmail-local finds
+// before it.
 func (p *pass) domainFiles(ctx context.Context) error {
 	c := p.carrier(p.sourceDir(), join(p.dst.mailnames, p.domain))
 	defer c.close()
-	path := join(p.sourceDir(), plesk.DefaultName)
-	_, err := p.src.tree.Lstat(path)
-	switch {
-	case missing(err):
-		p.warn("domain.no-default", path, errors.New("there is no "+plesk.DefaultName+": mail for unknown names is swallowed in silence"), "let Plesk repair the domain's mail at the target")
-		return nil
-	case err != nil:
-		p.lost("domain.unreadable", path, err, "")
-		return nil
+	for e, err := range p.src.tree.ReadDir(ctx, c.from) {
+		if missing(err) {
+			break
+		}
+		if err != nil {
+			p.lost("domain.unreadable", c.from, err, "")
+			return nil
+		}
+		if !strings.HasPrefix(e.Name, plesk.DotQmailName) {
+			continue
+		}
+		if err := c.file(e.Name, dotQmailMode); err != nil {
+			return p.unusable(c.to, err)
+		}
+		p.programs(join(c.from, e.Name))
 	}
-	return p.unusable(c.to, c.file(plesk.DefaultName, dotQmailMode))
+	if !c.seen[plesk.DefaultName] {
+		p.warn("domain.no-default", join(c.from, plesk.DefaultName), errors.New("there is no "+plesk.DefaultName+": mail for unknown names is swallowed in silence"), "let Plesk repair the domain's mail at the target")
+		c.seen[plesk.DefaultName] = true // the new host keeps its own
+	}
+	return p.unusable(c.to, c.gone())
 }
 
 // dotQmailMode leaves out the x bits, with which qmail-local forwards only and
@@ -355,7 +367,7 @@ func (m *move) programs(path string) {
 		if l.Kind != qmailcontrol.DotProgram {
 			continue
 		}
-		known := false
+		known := strings.HasPrefix(strings.TrimSpace(l.Target()), "bouncesaying ") // qmail's own
 		for _, k := range knownPrograms {
 			known = known || strings.TrimSpace(l.Target()) == k
 		}

@@ -153,7 +153,7 @@ func (m *move) measure(ctx context.Context, show *progress.Progress) (*report.Ne
 
 func (m *move) measureBox(ctx context.Context, b *box, n *report.Needs, show *progress.Progress) error {
 	from := join(b.dir, plesk.MaildirName)
-	folders, err := m.sourceFolders(ctx, b)
+	folders, others, err := m.sourceFolders(ctx, b)
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -161,6 +161,7 @@ func (m *move) measureBox(ctx context.Context, b *box, n *report.Needs, show *pr
 		m.lost("mailbox.unreadable", from, plainErr(err), "run as a user that may read it")
 		return nil
 	}
+	m.others(b, others)
 	encoded := false
 	for _, dir := range folders {
 		if dir != "." {

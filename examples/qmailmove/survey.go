@@ -45,7 +45,7 @@ type boxResult struct {
 	messages, bytes                         int64
 	delivered, newBytes                     int64
 	present, updated, kept, failed, removed int64
-	vanished                                int64
+	vanished, moved                         int64
 	problems                                int64
 }
 
@@ -145,7 +145,10 @@ func (m *move) findBoxes(ctx context.Context) error {
 		switch {
 		case kind.IsDir():
 			dirs[e.Name] = true
-		case e.Name == plesk.DefaultName && kind.IsRegular():
+		case strings.HasPrefix(e.Name, plesk.DotQmailName):
+			// For domainFiles.
+		case kind == fs.ModeSymlink:
+			m.lost("mailbox.link", join(m.sourceDir(), e.Name), fmt.Errorf("%w: the mailbox that it leads to is not carried", qmailkit.ErrLink), "put the directory itself there, or mount it there")
 		default:
 			m.warn("domain.file", join(m.sourceDir(), e.Name), errors.New("stands in the domain's directory and is not carried"), "")
 		}
@@ -213,19 +216,56 @@ func (m *move) orphan(name string) {
 	m.lost("mailbox.unknown", dir, errors.New("psa has no such mail name: its mail is not carried"), "make the mail name in Plesk, or leave -source-db and -source-dump out of copy")
 }
 
-// sourceFolders names the folders that a Maildir of the source has.
-func (m *move) sourceFolders(ctx context.Context, b *box) (list []string, err error) {
+// sourceFolders names the folders that a Maildir of the source has, and what
+// else stands there.
+func (m *move) sourceFolders(ctx context.Context, b *box) (list []string, others []qmailkit.DirEntry, err error) {
 	dir := join(b.dir, plesk.MaildirName)
 	for e, err := range m.src.tree.ReadDir(ctx, dir) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if _, ok := maildir.FolderLevels(e.Name, maildir.UTF8); ok && e.Name != "." && e.Type.IsDir() {
+		if e.Type == fs.ModeIrregular {
+			if fi, err := m.src.tree.Lstat(join(dir, e.Name)); err == nil {
+				e.Type = fi.Mode.Type()
+			}
+		}
+		switch _, ok := maildir.FolderLevels(e.Name, maildir.UTF8); {
+		case ok && e.Type.IsDir():
 			list = append(list, e.Name)
+		case e.Name != "new" && e.Name != "cur" && e.Name != "tmp":
+			others = append(others, e)
 		}
 	}
 	slices.Sort(list)
-	return append([]string{"."}, list...), nil
+	return append([]string{"."}, list...), others, nil
+}
+
+// serversFiles begin the names of what POP3 and IMAP servers keep in a Maildir,
+// and of what a move leaves there: carried, or made anew by them.
+var serversFiles = []string{"courier", ".courier", "dovecot", ".dovecot", "subscriptions", "maildir", "shared", ".customflags", ".nfs", maildir.JournalName, "." + maildir.JournalName}
+
+// others tells of what stands in a Maildir and is not carried. A directory with
+// mail in it that is no folder of a Maildir++ is one of another layout.
+func (m *move) others(b *box, list []qmailkit.DirEntry) {
+	for _, e := range list {
+		path := join(b.dir, plesk.MaildirName, e.Name)
+		if e.Type.IsDir() && (m.isDir(path+"/cur") || m.isDir(path+"/new")) {
+			m.lost("mailbox.folder-name", path, errors.New("has mail in it, and no name that a folder of a Maildir can have: it is not carried"), "rename it, with a dot in front")
+			continue
+		}
+		if e.Type == fs.ModeSymlink && e.Name[0] == '.' {
+			m.lost("mailbox.link", path, fmt.Errorf("%w: a folder that it leads to is not carried", qmailkit.ErrLink), "put the directory itself there")
+			continue
+		}
+		if !slices.ContainsFunc(serversFiles, func(p string) bool { return strings.HasPrefix(e.Name, p) }) {
+			m.warn("mailbox.file", path, errors.New("is nothing that POP3 and IMAP servers keep there, and is not carried"), "")
+		}
+	}
+}
+
+func (m *move) isDir(name string) bool {
+	fi, err := m.src.tree.Lstat(name)
+	return err == nil && fi.Mode.IsDir()
 }
 
 // folder is the name that a folder gets at the target.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/qmailkit/qmailkit"
@@ -52,6 +53,9 @@ func doVerify(ctx context.Context, c *config, env *cli.Env) error {
 		p.show.Mailboxes(1)
 	}
 	p.show.Stop()
+	if err == nil {
+		p.domainFiles(ctx)
+	}
 	m.fill(p.r)
 	p.r.Outcome = report.Done
 	if err != nil {
@@ -193,12 +197,13 @@ func (h *holding) read(ctx context.Context, d *maildir.Dir) (err error) {
 func (h *holding) source(ctx context.Context, d *maildir.Dir) error {
 	h.served = map[string]bool{}
 	from := join(h.b.dir, plesk.MaildirName)
-	folders, err := h.sourceFolders(ctx, h.b)
+	folders, others, err := h.sourceFolders(ctx, h.b)
 	if err != nil {
 		h.lost("mailbox.unreadable", from, err, "run as a user that may read it")
 		h.v.Missing++
 		return nil
 	}
+	h.others(h.b, others)
 	rename := h.folder()
 	for _, dir := range folders {
 		to := dir
@@ -331,7 +336,7 @@ func (h *holding) sideFiles(ctx context.Context, d *maildir.Dir) {
 			}
 		}
 	}
-	folders, err := h.sourceFolders(ctx, h.b)
+	folders, _, err := h.sourceFolders(ctx, h.b)
 	if err != nil {
 		return // source has told
 	}
@@ -395,49 +400,69 @@ func (h *holding) uids(path string, before, after []byte) {
 	}
 }
 
-// files compares .qmail and what else was brought beside the Maildir. What the
-// target has changed since is as it should be.
+// files compares .qmail and what else was brought beside the Maildir.
 func (p *proof) files(ctx context.Context, b *box) {
-	compare := func(from, to, name string) {
-		src, err := p.src.read(join(from, name), maxSide)
-		if err != nil {
-			return
-		}
-		dir, err := safefs.OpenDir(p.dst.root, to, nil)
-		var here []byte
-		if err == nil {
-			defer dir.Close()
-			here, err = dir.ReadFile(name, maxSide)
-		}
-		if err == nil && string(here) == string(src) {
-			return
-		}
-		var was fileRecord
-		key := p.carrierKey(to) + name
-		known, lerr := p.t.files.Load(key, &was)
-		switch {
-		case lerr == nil && known:
-			p.problem(qmailkit.Problem{Code: "verify.file-changed", Severity: qmailkit.Info, Path: join(to, name),
-				Err: errors.New("was brought, and has been changed at one end since")})
-		case err == nil:
-			p.warn("file.kept", join(to, name), errors.New("is another one at the target than the source's"), "")
-		default:
-			p.failure("file", join(to, name), plainErr(err))
-		}
-	}
 	for e, err := range p.src.tree.ReadDir(ctx, b.dir) {
 		switch {
 		case err != nil:
 			p.failure("unreadable", b.dir, plainErr(err))
 			return
-		case len(e.Name) >= len(plesk.DotQmailName) && e.Name[:len(plesk.DotQmailName)] == plesk.DotQmailName && e.Type.IsRegular():
-			compare(b.dir, p.targetDir(b), e.Name)
+		case strings.HasPrefix(e.Name, plesk.DotQmailName):
+			p.file(b.dir, p.targetDir(b), e)
 		case e.Name == plesk.AttachmentsName && e.Type.IsDir():
 			for a, err := range p.src.tree.ReadDir(ctx, join(b.dir, e.Name)) {
-				if err == nil && a.Type.IsRegular() {
-					compare(join(b.dir, e.Name), join(p.targetDir(b), e.Name), a.Name)
+				if err != nil {
+					p.failure("unreadable", join(b.dir, e.Name), plainErr(err))
+					break
 				}
+				p.file(join(b.dir, e.Name), join(p.targetDir(b), e.Name), a)
 			}
 		}
+	}
+}
+
+// domainFiles compares those of the domain.
+func (p *proof) domainFiles(ctx context.Context) {
+	for e, err := range p.src.tree.ReadDir(ctx, p.sourceDir()) {
+		if err == nil && strings.HasPrefix(e.Name, plesk.DotQmailName) {
+			p.file(p.sourceDir(), join(p.dst.mailnames, p.domain), e)
+		}
+	}
+}
+
+// file compares one of them. What the target has changed since is as it should
+// be.
+func (p *proof) file(from, to string, e qmailkit.DirEntry) {
+	if !e.Type.IsRegular() && e.Type != fs.ModeIrregular {
+		return // copy has reported it
+	}
+	name := e.Name
+	src, err := p.src.read(join(from, name), maxSide)
+	if missing(err) {
+		return // taken away just now
+	}
+	if err != nil {
+		p.failure("unreadable", join(from, name), plainErr(err))
+		return
+	}
+	dir, err := safefs.OpenDir(p.dst.root, to, nil)
+	var here []byte
+	if err == nil {
+		defer dir.Close()
+		here, err = dir.ReadFile(name, maxSide)
+	}
+	if err == nil && string(here) == string(src) {
+		return
+	}
+	var was fileRecord
+	known, lerr := p.t.files.Load(p.carrierKey(to)+name, &was)
+	switch {
+	case lerr == nil && known:
+		p.problem(qmailkit.Problem{Code: "verify.file-changed", Severity: qmailkit.Info, Path: join(to, name),
+			Err: errors.New("was brought, and has been changed at one end since")})
+	case err == nil:
+		p.warn("file.kept", join(to, name), errors.New("is another one at the target than the source's"), "")
+	default:
+		p.failure("file", join(to, name), plainErr(err))
 	}
 }
