@@ -73,8 +73,17 @@ func (k *SecretKey) Open(stored qmailkit.Secret) (qmailkit.Secret, error) {
 	return qmailkit.Secret(text), nil
 }
 
+// decode64 takes padding as it must be, or none at all. The decoder of Go would
+// pass over line breaks.
 func decode64(s string) ([]byte, error) {
-	return base64.RawStdEncoding.Strict().DecodeString(strings.TrimRight(s, "="))
+	enc := base64.StdEncoding
+	if !strings.Contains(s, "=") {
+		enc = base64.RawStdEncoding
+	}
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, ErrSym
+	}
+	return enc.Strict().DecodeString(s)
 }
 
 // Seal encrypts a password for the host whose key this is. The initialisation

@@ -71,6 +71,40 @@ func TestSymOpenssl(t *testing.T) {
 	}
 }
 
+// TestSymForm takes base64 with its padding or without any, and nothing else.
+func TestSymForm(t *testing.T) {
+	k := secretKey(t, testKey)
+	sealed, err := k.Seal(rand.Reader, "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	iv, text, _ := strings.Cut(strings.TrimPrefix(string(sealed), symPrefix), "$")
+	iv, text = strings.TrimRight(iv, "="), strings.TrimRight(text, "=")
+	for stored, good := range map[string]bool{
+		symPrefix + iv + "==$" + text + "==":   true,
+		symPrefix + iv + "$" + text + "==":     true,
+		symPrefix + iv + "$" + text:            true,
+		symPrefix + iv + "=$" + text + "==":    false,
+		symPrefix + iv + "==$" + text + "===":  false,
+		symPrefix + iv + "\n==$" + text + "==": false,
+		symPrefix + iv + "==$" + text + "==\n": false,
+		symPrefix + iv + "==$" + text + "==$":  false,
+		symPrefix + iv[:5] + "==$" + text:      false,
+		symPrefix + "$" + text:                 false,
+		symPrefix + iv + "$":                   false,
+		symPrefix + iv + "==$-_" + text[2:]:    false,
+		"$AES-256-CBC$" + iv + "==$" + text:    false,
+		strings.ToLower(symPrefix) + iv + text: false,
+		symPrefix + iv + "==$" + text[:20]:     false,
+		symPrefix + iv + "==$" + text + text:   false,
+	} {
+		got, err := k.Open(qmailkit.Secret(stored))
+		if good && (err != nil || got != "secret") || !good && !errors.Is(err, ErrSym) {
+			t.Errorf("%s: %v", stored, err)
+		}
+	}
+}
+
 // TestSymKey tries wrong keys and damaged texts.
 func TestSymKey(t *testing.T) {
 	k := secretKey(t, testKey)
