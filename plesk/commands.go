@@ -217,9 +217,14 @@ func (c *commander) password(p Credential) (env []EnvVar, ok bool) {
 	return nil, false
 }
 
-// quota is in KB. A quota of 0 is handed on as it stands: in a maildirsize it is
-// none.
-func (c *commander) quota() int64 { return QuotaKB(c.m.Quota) }
+// quota is in KB. A quota of 0 is none, in a maildirsize and for Plesk's own
+// program for backups; to the tool it could be a mailbox that takes nothing.
+func (c *commander) quota() int64 {
+	if c.m.Quota == 0 {
+		return -1
+	}
+	return QuotaKB(c.m.Quota)
+}
 
 // QuotaKB makes of mail.mbox_quota, which is in bytes, what Plesk's tool takes:
 // KB, rounded up. Negative numbers, which are no quota, become -1.

@@ -73,7 +73,7 @@ func TestCommands(t *testing.T) {
 		{name: "an option for a name", m: Mailname{Name: "--remove", Mailbox: true}, pw: clear, code: []string{"plesk.argument"}},
 		{name: "bytes for a name", m: Mailname{Name: "\xff", Mailbox: true}, pw: clear, code: []string{"plesk.argument"}},
 		{name: "delivery off", m: Mailname{Name: "held", Mailbox: true, NoDelivery: true}, pw: clear, env: "PSA_PASSWORD=correct horse",
-			want: [][]string{{"/usr/local/psa/bin/mail", "--create", "held@example.com", "-mailbox", "true", "-passwd", "", "-mbox_quota", "0"}}, code: []string{"plesk.delivery-off"}},
+			want: [][]string{{"/usr/local/psa/bin/mail", "--create", "held@example.com", "-mailbox", "true", "-passwd", "", "-mbox_quota", "-1"}}, code: []string{"plesk.delivery-off"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, probs := Commands(exampleCom, &c.m, c.pw, &c.o)
@@ -125,7 +125,7 @@ func TestResponders(t *testing.T) {
 		{"/usr/local/psa/bin/autoresponder", "--create", "cond", "-mail", "away@example.com", "-status", "false", "-requires", "subj:price", "-subject", "original", "-text", "100 €", "-frq", "3", "-store", "7", "-redirect", "b@x.org"},
 		{"/usr/local/psa/bin/autoresponder", "--create", "gone", "-mail", "away@example.com", "-status", "true", "-requires", "always", "-subject", "original", "-replyto", "r@x.org", "-text", "I'm\naway", "-frq", "10"},
 		{"/usr/local/psa/bin/autoresponder", "--update", "gone", "-mail", "away@example.com", "-attach", "add:a.pdf,../x"},
-		{"/usr/local/psa/bin/autoresponder", "--on", "-mail", "away@example.com"},
+		{"/usr/local/psa/bin/autoresponder", "--on", "away@example.com"},
 	}
 	if d := cmp.Diff(want, argv(got)); d != "" {
 		t.Error(d)

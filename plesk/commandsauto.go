@@ -22,7 +22,7 @@ func (c *commander) responders() (out []Command) {
 			out = append(out, c.oldResponder(&c.m.Responders[i])...)
 		}
 		if c.m.AutoRespond && len(out) > 0 {
-			out = append(out, Command{Argv: []string{c.program("autoresponder"), "--on", "-mail", c.addr}, Comment: "switch the autoresponders of " + c.addr + " on"})
+			out = append(out, Command{Argv: []string{c.program("autoresponder"), "--on", c.addr}, Comment: "switch the autoresponders of " + c.addr + " on"})
 		}
 		return out
 	}
