@@ -154,3 +154,19 @@ func TestMailers(t *testing.T) {
 		t.Errorf("SMART_HOST stands in %q:%d", path, line)
 	}
 }
+
+// TestStandardRoutes compares the ways that the small rules find with those of
+// m4's.
+func TestStandardRoutes(t *testing.T) {
+	plain, small := newSampleHost(t, "plain"), newSampleHost(t, "")
+	for _, host := range []sampleTree{plain, small} {
+		host.file("etc/mail/mailertable", "a.example\tsmtp:[h1.test]\n.a.example\tsmtp:[%1.h2.test]\n.y.a.example\tesmtp:h3.test\nno.example\th4.test\n.\trelay:[h5.test]\n")
+	}
+	px, sx := plain.expander(t), small.expander(t)
+	for _, domain := range []string{"a.example", "x.a.example", "x.z.a.example", "y.a.example", "x.y.a.example", "b.x.y.a.example", "b.example", "no.example", "xa.example"} {
+		p, s := verdict(t, px, "u@"+domain), verdict(t, sx, "u@"+domain)
+		if strings.Join(p, "\n") != strings.Join(s, "\n") {
+			t.Errorf("%s: %q, and by the small rules %q", domain, p, s)
+		}
+	}
+}
