@@ -134,6 +134,9 @@ func trimBlanks(s string) string {
 	return s
 }
 
+// Path is that of TableOptions.
+func (t *Table) Path() string { return t.path }
+
 // WriteTo writes the text as it was read.
 func (t *Table) WriteTo(w io.Writer) (n int64, err error) {
 	for _, l := range t.lines {
