@@ -51,6 +51,7 @@ func (m *move) findAliases(ctx context.Context) error {
 	}
 	m.addresses = all
 	m.problem(all.Problems...)
+	m.findReplies()
 	return nil
 }
 
@@ -99,7 +100,7 @@ func (m *move) settled(p qmailkit.Problem) bool {
 	case "forward-not-carried":
 		return m.addresses.Read[p.Path]
 	}
-	return false
+	return m.replied(p)
 }
 
 // printAddresses says what the addresses become.

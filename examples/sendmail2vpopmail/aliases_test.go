@@ -63,6 +63,9 @@ func about(items []report.Item, prefix string) []string {
 	return list
 }
 
+// daveAway sends the vacation text of the sample's dave.
+const daveAway = "|autorespond 604800 1 '~/wonderland.example/dave/vacation/message' '~/wonderland.example/dave/vacation' 0 + || exit 0\n"
+
 // TestAliases moves the sample's addresses. The verification follows each of
 // them through both hosts.
 func TestAliases(t *testing.T) {
@@ -96,7 +99,7 @@ func TestAliases(t *testing.T) {
 		w + ".qmail-root":          "&alice@wonderland.example\n",
 		w + ".qmail-tea-party":     "&alice@wonderland.example\n&dormouse@tea.example\n&hatter@tea.example\n",
 		w + "carol/.qmail":         "&carol@bells.example\n",
-		w + "dave/.qmail":          "# |/usr/bin/vacation dave\n./Maildir/\n",
+		w + "dave/.qmail":          "# " + daveAway + "./Maildir/\n",
 		w + "ivan/.qmail":          "./Maildir/\n&ivan@moscow.example\n",
 		w + "mike/.qmail":          "&erin@wonderland.example\n",
 		c + ".qmail-old":           "|bouncesaying 'Ask the sales department'\n",
@@ -113,7 +116,7 @@ func TestAliases(t *testing.T) {
 		"alias.loop etc/mail/aliases:17",
 		"alias.name-not-carried etc/mail/aliases:14",
 		"alias.program-disabled etc/mail/aliases:7",
-		"alias.program-disabled home/dave/.forward:1",
+		"alias.vacation-disabled home/dave/.forward:1",
 	}, about(r.NotCarried, "alias."))
 	v := s.report(3, "verify")
 	if !v.Verification.Proven() || len(v.Verification.Failures) > 0 {
@@ -134,24 +137,23 @@ func TestAliases(t *testing.T) {
 func TestAllowPrograms(t *testing.T) {
 	needOwners(t)
 	s := newSite(t)
+	s.write("old/home/erin/.forward", "\\erin, \"|/usr/local/bin/filter -x\"\n")
+	s.chown("old/home/erin/.forward", 1005)
+	enabled := []string{"alias.file-enabled etc/mail/aliases:12", "alias.program-enabled etc/mail/aliases:7"}
 	for _, c := range []struct {
-		flags               []string
-		dave                string
-		disabled, enabled   []string
-		archive, logMailbox string
+		flags             []string
+		erin              string
+		disabled, enabled []string
 	}{
-		{[]string{"-allow-programs"}, "# |/usr/bin/vacation dave\n./Maildir/\n", []string{"alias.program-disabled home/dave/.forward:1"},
-			[]string{"alias.file-enabled etc/mail/aliases:12", "alias.program-enabled etc/mail/aliases:7"},
-			"|preline /usr/local/bin/archive -q\n", "/var/log/mail-archive\n"},
-		{[]string{"-allow-programs", "-allow-user-programs"}, "./Maildir/\n|preline /usr/bin/vacation dave\n", nil,
-			[]string{"alias.file-enabled etc/mail/aliases:12", "alias.program-enabled etc/mail/aliases:7", "alias.program-enabled home/dave/.forward:1"},
-			"|preline /usr/local/bin/archive -q\n", "/var/log/mail-archive\n"},
+		{[]string{"-allow-programs"}, "# |/usr/local/bin/filter -x\n./Maildir/\n", []string{"alias.program-disabled home/erin/.forward:1"}, enabled},
+		{[]string{"-allow-programs", "-allow-user-programs"}, "./Maildir/\n|preline /usr/local/bin/filter -x\n", nil, append(enabled, "alias.program-enabled home/erin/.forward:1")},
 	} {
 		r := s.report(3, "run", c.flags...)
 		dots := s.dots()
-		diff(t, c.archive, dots["wonderland.example/.qmail-archive"])
-		diff(t, c.logMailbox, dots["wonderland.example/.qmail-log"])
-		diff(t, c.dave, dots["wonderland.example/dave/.qmail"])
+		diff(t, "|preline /usr/local/bin/archive -q\n", dots["wonderland.example/.qmail-archive"])
+		diff(t, "/var/log/mail-archive\n", dots["wonderland.example/.qmail-log"])
+		diff(t, "./Maildir/\n"+daveAway, dots["wonderland.example/dave/.qmail"])
+		diff(t, c.erin, dots["wonderland.example/erin/.qmail"])
 		diff(t, c.disabled, append(about(r.NotCarried, "alias.program"), about(r.NotCarried, "alias.file")...))
 		diff(t, c.enabled, append(about(r.Oddities, "alias.file"), about(r.Oddities, "alias.program")...))
 		if v := s.report(3, "verify", c.flags...).Verification; !v.Proven() {

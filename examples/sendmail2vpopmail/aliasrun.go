@@ -114,6 +114,9 @@ func (g *migration) addAliases(ctx context.Context) error {
 	if g.addresses == nil {
 		return nil
 	}
+	if err := g.addReplies(ctx); err != nil {
+		return err
+	}
 	want := map[string]bool{}
 	for i := range g.addresses.Homes {
 		e := &g.addresses.Homes[i]

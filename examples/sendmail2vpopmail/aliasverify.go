@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -115,6 +116,9 @@ func otherwise(a *aliasmap.Address, w *route.Way, maildirs map[string]string) st
 			continue
 		case e.Kind == aliasmap.Discard:
 			where = ""
+		}
+		if home, ok := aliasmap.ReplyHome(where); ok && e.Kind == aliasmap.Program {
+			e.Kind, where = aliasmap.Reply, maildirs[path.Clean(home)+"/Maildir"]
 		}
 		nothing = false
 		got = append(got, e.Kind+" "+where)

@@ -31,6 +31,7 @@ type move struct {
 	aliases []string
 	// addresses is nil where aliases are not carried.
 	addresses *aliasmap.Map
+	replies   []reply // vacation texts
 	accounts  []*account
 	// postmaster is set where the old host has an account of that name.
 	postmaster bool

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/qmailkit/qmailkit/examples/internal/aliasmap"
 	"github.com/qmailkit/qmailkit/internal/safefs"
 	"github.com/qmailkit/qmailkit/maildir"
 )
@@ -19,6 +20,10 @@ func accountFile(path string) bool {
 	if temp, ok := strings.CutPrefix(base, "."); ok {
 		base = strings.TrimSuffix(strings.TrimSuffix(temp, ".qmailkit"), ".seed")
 		base = strings.TrimPrefix(base, ".") // the temporary file of a temporary file
+	}
+	// Of .qmail files and vacation texts.
+	if path == dotQmail+".qmailkit" || path == aliasmap.ReplyDir+"/"+replyTemp {
+		return true
 	}
 	return path == "lastauth" || strings.HasPrefix(path, "Maildir/") && slices.Contains([]string{
 		maildir.JournalName, maildir.QuotaName, maildir.KeywordsName, maildir.UIDListName,

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/qmailkit/qmailkit/examples/internal/aliasmap"
 	"github.com/qmailkit/qmailkit/examples/internal/state"
 	"github.com/qmailkit/qmailkit/internal/safefs"
 	"github.com/qmailkit/qmailkit/vpopmail"
@@ -17,7 +18,8 @@ import (
 type dot struct {
 	key  string
 	addr string // NAME@DOMAIN
-	home bool   // the user's own .qmail file
+	home bool   // in the user's own directory: the .qmail file
+	text bool   // or, if home is set too, the vacation text
 	path string // of the file, where it is one
 	gone bool   // it is not there any more
 }
@@ -30,6 +32,8 @@ func (u *undoing) findDots(ctx context.Context) error {
 			d.addr = addr
 		} else if name, ok := strings.CutPrefix(rec.Key, homeKey(u.domain, "")); ok {
 			d.addr, d.home = name+"@"+u.domain, true
+		} else if name, ok := strings.CutPrefix(rec.Key, replyKey(u.domain, "")); ok {
+			d.addr, d.home, d.text = name+"@"+u.domain, true, true
 		} else {
 			continue
 		}
@@ -118,6 +122,10 @@ func (u *undoing) readDot(ctx context.Context, d *dot) ([]string, error) {
 		return nil, err
 	}
 	defer in.Close()
+	if d.text {
+		d.path = dir + "/" + aliasmap.ReplyDir + "/" + aliasmap.ReplyFile
+		return readReply(in)
+	}
 	b, err := in.ReadFile(file, maxDotQmail)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -143,7 +151,7 @@ func (u *undoing) takeDots(ctx context.Context, whole, off bool) error {
 			u.late = append(u.late, state.Record{Key: d.key})
 			continue
 		case d.home:
-			if err := u.removeDot(ctx, d.addr); err != nil {
+			if err := u.removeDot(ctx, &d); err != nil {
 				return err
 			}
 		default:
@@ -167,16 +175,19 @@ func (u *undoing) takeDots(ctx context.Context, whole, off bool) error {
 	return u.t.records.Append(forget...)
 }
 
-func (u *undoing) removeDot(ctx context.Context, addr string) error {
-	d, err := u.t.openHome(ctx, addr)
-	if err != nil || d == nil {
+func (u *undoing) removeDot(ctx context.Context, d *dot) error {
+	home, err := u.t.openHome(ctx, d.addr)
+	if err != nil || home == nil {
 		return err
 	}
-	defer d.Close()
-	if err := d.Remove(dotQmail); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	defer home.Close()
+	if d.text {
+		return removeReply(home)
+	}
+	if err := home.Remove(dotQmail); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return d.Sync()
+	return home.Sync()
 }
 
 // findSeparate finds the domains of addresses that run made. One that is in

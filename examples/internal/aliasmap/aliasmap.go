@@ -10,6 +10,7 @@
 package aliasmap
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -23,6 +24,7 @@ const (
 	File    = "mbox"      // Where is the path
 	Discard = "discarded" // Where is empty
 	Bounce  = "bounced"   // Where is the text
+	Reply   = "reply"     // Where is the user whose vacation text is sent
 )
 
 // An End is where mail comes to rest.
@@ -34,10 +36,14 @@ const (
 	Forward = "forward" // an address of a domain that moves
 	Off     = "off"     // a comment: what is not carried
 	Hold    = "hold"    // the mail waits: nothing of what was there is carried
+	NoReply = "noreply" // a comment: a Reply that is not enabled
 )
 
 // A Line is one instruction of a .qmail file.
-type Line struct{ Kind, Arg string }
+type Line struct {
+	Kind, Arg string
+	Seconds   int64 // of a Reply: how long nobody gets another one
+}
 
 // HoldLine makes qmail keep the mail in its queue. It stands where all that the
 // source has for an address is disabled: a file of comments would throw the
@@ -69,8 +75,42 @@ func (l Line) Text(domain, own string, maildir func(user string) (string, bool))
 		return "# " + l.Arg, true
 	case Hold:
 		return HoldLine, true
+	case Reply, NoReply:
+		dir, ok := maildir(l.Arg)
+		home, below := strings.CutSuffix(dir, "/Maildir")
+		text = "|" + replyCommand(home, l.Seconds)
+		if l.Kind == NoReply {
+			text = "# " + text
+		}
+		return text, ok && below && !strings.ContainsAny(home, "'\n")
 	}
 	return "#", true
+}
+
+// autorespond is the program that qmailadmin uses for vacation texts, with
+// options by which it adds nothing to the text, and sends it with an empty
+// envelope sender.
+const autorespond = "autorespond "
+
+// ReplyDir is the directory of a vacation text in a user's own, and ReplyFile
+// the text: so qmailadmin has it.
+const ReplyDir, ReplyFile = "vacation", "message"
+
+// replyCommand is the command that sends a user's vacation text. A reply that
+// fails must not make qmail deliver the mail once more.
+func replyCommand(home string, seconds int64) string {
+	if seconds < 0 {
+		seconds = 1<<31 - 1
+	}
+	return fmt.Sprintf("%s%d 1 '%s/%s/%s' '%[3]s/%[4]s' 0 + || exit 0", autorespond, seconds, home, ReplyDir, ReplyFile)
+}
+
+// ReplyHome is the user's directory in a command that Text has made of a Reply;
+// ok is false for any other.
+func ReplyHome(command string) (home string, ok bool) {
+	_, rest, found := strings.Cut(command, " 1 '")
+	home, _, ok = strings.Cut(rest, "/"+ReplyDir+"/"+ReplyFile+"' '")
+	return home, ok && found && strings.HasPrefix(command, autorespond)
 }
 
 // bounceCommand is the program that sends mail back with a text. What a shell
@@ -125,6 +165,9 @@ type Map struct {
 	// Addresses are those that a proof has to ask for, of all domains.
 	Addresses []Address
 	Problems  []qmailkit.Problem
+	// Replies are the files of vacation(1) that are sent, by the names of the
+	// users on the new host.
+	Replies map[string]string
 	// Read are the .forward files and lists that were followed. One that
 	// Sendmail refuses is not among them.
 	Read map[string]bool

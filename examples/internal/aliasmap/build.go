@@ -66,7 +66,7 @@ const probe = "qmailkit-nobody-q7x"
 // Build makes the Map. The error is one of ctx, or of reading the old host.
 func Build(ctx context.Context, x *sendmail.Expander, o *Options) (*Map, error) {
 	b := &builder{
-		ctx: ctx, x: x, o: o, m: &Map{Read: map[string]bool{}}, users: map[string]bool{},
+		ctx: ctx, x: x, o: o, m: &Map{Read: map[string]bool{}, Replies: map[string]string{}}, users: map[string]bool{},
 		names: map[string]candidate{}, keys: map[string]map[string]candidate{}, cache: map[string]map[string]*verdict{},
 		homes: map[string]*verdict{}, told: map[string]bool{}, forwarded: map[string]bool{},
 		listOwners: map[string]*sendmail.Alias{}, owned: map[string]*verdict{},
@@ -259,7 +259,7 @@ func (b *builder) forwards() error {
 			continue
 		}
 		b.forwarded[v.step.Path] = true
-		if len(v.off) == 0 && len(v.lost) == 0 && slices.Equal(v.ends, []End{{Mailbox, name}}) {
+		if len(v.off) == 0 && len(v.replies) == 0 && len(v.lost) == 0 && slices.Equal(v.ends, []End{{Mailbox, name}}) {
 			b.lose(v, v.step.Path, v.step.Line, "the .forward of "+name)
 			continue // a copy at home and nothing else
 		}
@@ -269,13 +269,13 @@ func (b *builder) forwards() error {
 		v := b.homes[name]
 		e := Entry{Name: name, Domain: b.o.Domain, Path: v.step.Path, Line: v.step.Line}
 		for _, end := range v.ends {
-			l, err := b.plain(end)
+			l, err := b.plain(end, v)
 			if err != nil {
 				return err
 			}
 			e.Lines = append(e.Lines, l)
 		}
-		e.Lines = finish(e.Lines, v.off)
+		e.Lines = finish(e.Lines, v.off, v.replies, v)
 		b.m.Homes = append(b.m.Homes, e)
 		b.fate(&e, v, "the .forward of "+name)
 	}

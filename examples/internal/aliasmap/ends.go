@@ -11,9 +11,13 @@ import (
 type verdict struct {
 	ends []End
 	off  []string // programs and files that are not enabled
-	lost []loss
-	step *sendmail.Step // the first that is a file
-	all  []sendmail.Step
+	// replies are the vacation texts that are not enabled either, and seconds
+	// tells of each user how long nobody gets another one.
+	replies []string
+	seconds map[string]int64
+	lost    []loss
+	step    *sendmail.Step // the first that is a file
+	all     []sendmail.Step
 	// senders are the new envelope senders that lists give, in the words of the
 	// old host; an empty one leaves the sender as it is.
 	senders []string
@@ -31,7 +35,7 @@ type loss struct {
 
 // bounces says that mail bounces, and that nothing else is known of the address.
 func (v *verdict) bounces() bool {
-	return len(v.off) == 0 && len(v.lost) == 0 && (len(v.ends) == 0 || v.ends[0].Kind == Bounce)
+	return len(v.off) == 0 && len(v.replies) == 0 && len(v.lost) == 0 && (len(v.ends) == 0 || v.ends[0].Kind == Bounce)
 }
 
 // same compares the ends; the texts of errors do not count.
@@ -39,7 +43,7 @@ func (v *verdict) same(w *verdict) bool {
 	if v.bounces() || w.bounces() {
 		return v.bounces() == w.bounces()
 	}
-	return slices.Equal(v.ends, w.ends) && slices.Equal(v.off, w.off) && len(v.lost) == len(w.lost)
+	return slices.Equal(v.ends, w.ends) && slices.Equal(v.off, w.off) && slices.Equal(v.replies, w.replies) && len(v.lost) == len(w.lost)
 }
 
 // mailers are those that speak SMTP to the host of an address.
@@ -76,6 +80,9 @@ func (b *builder) judge(x *sendmail.Expansion) *verdict {
 				v.ends = append(v.ends, End{Remote, d.User})
 			}
 		case sendmail.DeliverProgram:
+			if b.vacation(v, d, lose) {
+				continue
+			}
 			b.command(v, Program, "preline "+d.Program, "|"+d.Program, d, lose)
 		case sendmail.DeliverFile:
 			if d.File == "/dev/null" {
@@ -120,6 +127,31 @@ func (b *builder) command(v *verdict, kind, arg, raw string, d *sendmail.Deliver
 	}
 }
 
+// vacation takes the call of vacation(1) in a user's own .forward.
+func (b *builder) vacation(v *verdict, d *sendmail.Delivery, lose func(code, words string)) bool {
+	step := lastFile(d.Via)
+	if step == nil || step.Kind != "forward" {
+		return false
+	}
+	user, carried := b.o.Users[step.Name]
+	call, ok := sendmail.ParseVacation(d.Program)
+	if !ok || !carried {
+		return false
+	}
+	if v.seconds == nil {
+		v.seconds = map[string]int64{}
+	}
+	b.m.Replies[user], v.seconds[user] = call.Message, call.Seconds
+	if b.o.AllowPrograms {
+		v.ends = append(v.ends, End{Reply, user})
+		v.enabled = append(v.enabled, loss{"alias.vacation-enabled", "autorespond, which must be installed, sends the text in place of vacation, to everybody who writes", step})
+		return true
+	}
+	v.replies = append(v.replies, user)
+	lose("alias.vacation-disabled", "the text is carried; that it is sent is written as a comment: "+cut(d.Program))
+	return true
+}
+
 // named says that a user may have named a program or a file: in a .forward, or
 // in a list, which he may own. What runs as him on the old host would run as
 // somebody who can read everybody's mail on the new one.
@@ -146,6 +178,8 @@ func (b *builder) settle(v *verdict, errors []loss) {
 	v.ends = slices.Compact(v.ends)
 	slices.Sort(v.off)
 	v.off = slices.Compact(v.off)
+	slices.Sort(v.replies)
+	v.replies = slices.Compact(v.replies)
 	if len(v.ends) > 1 {
 		v.ends = slices.DeleteFunc(v.ends, func(e End) bool { return e.Kind == Discard })
 	}

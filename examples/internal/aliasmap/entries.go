@@ -71,7 +71,7 @@ func (b *builder) entry(name, domain string, v *verdict) ([]Line, error) {
 		if domain == b.o.Domain {
 			return nil, nil
 		}
-		return []Line{{Forward, name + "@" + b.o.Domain}}, nil
+		return []Line{{Kind: Forward, Arg: name + "@" + b.o.Domain}}, nil
 	}
 	if v.same(natural) && !v.bounces() {
 		return nil, nil
@@ -79,14 +79,14 @@ func (b *builder) entry(name, domain string, v *verdict) ([]Line, error) {
 	if b.unheard(name, domain, v) {
 		return nil, nil
 	}
-	nothing := len(v.ends) == 0 && len(v.off) == 0
+	nothing := len(v.ends) == 0 && len(v.off) == 0 && len(v.replies) == 0
 	switch {
 	case v.bounces():
 		rest, err := b.at(probe, domain)
 		if err != nil || natural.bounces() && (v.text == "" || v.text == "User unknown" || v.text == rest.text) {
 			return nil, err
 		}
-		return []Line{{Bounce, v.text}}, nil
+		return []Line{{Kind: Bounce, Arg: v.text}}, nil
 	case nothing && natural.bounces():
 		return nil, nil
 	case domain != b.o.Domain:
@@ -95,7 +95,7 @@ func (b *builder) entry(name, domain string, v *verdict) ([]Line, error) {
 			return nil, err
 		}
 		if _, there := b.names[name]; there && w.same(v) && !nothing {
-			return []Line{{Forward, name + "@" + b.o.Domain}}, nil
+			return []Line{{Kind: Forward, Arg: name + "@" + b.o.Domain}}, nil
 		}
 	}
 	return b.fold(v)
@@ -110,7 +110,7 @@ func (b *builder) unheard(name, domain string, v *verdict) bool {
 // fold writes an address's ends as lines. Where a user's .forward is on the way,
 // the line is the user's address, so that a later change of it counts.
 func (b *builder) fold(v *verdict) ([]Line, error) {
-	ends, off := slices.Clone(v.ends), slices.Clone(v.off)
+	ends, off, replies := slices.Clone(v.ends), slices.Clone(v.off), slices.Clone(v.replies)
 	var lines []Line
 	for _, s := range v.all {
 		name, ok := b.o.Users[s.Name]
@@ -122,21 +122,22 @@ func (b *builder) fold(v *verdict) ([]Line, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !w.same(home) || len(home.ends) == 0 || !within(home.ends, ends) || !within(home.off, off) {
+		if !w.same(home) || len(home.ends) == 0 || !within(home.ends, ends) || !within(home.off, off) || !within(home.replies, replies) {
 			continue
 		}
-		lines = append(lines, Line{User, name})
+		lines = append(lines, Line{Kind: User, Arg: name})
 		ends = slices.DeleteFunc(ends, func(e End) bool { return slices.Contains(home.ends, e) })
 		off = slices.DeleteFunc(off, func(s string) bool { return slices.Contains(home.off, s) })
+		replies = slices.DeleteFunc(replies, func(s string) bool { return slices.Contains(home.replies, s) })
 	}
 	for _, e := range ends {
-		l, err := b.plain(e)
+		l, err := b.plain(e, v)
 		if err != nil {
 			return nil, err
 		}
 		lines = append(lines, l)
 	}
-	return finish(lines, off), nil
+	return finish(lines, off, replies, v), nil
 }
 
 func within[T comparable](part, whole []T) bool {
@@ -144,23 +145,29 @@ func within[T comparable](part, whole []T) bool {
 }
 
 // plain is the line for one end.
-func (b *builder) plain(e End) (Line, error) {
+func (b *builder) plain(e End, v *verdict) (Line, error) {
 	if e.Kind == Mailbox {
 		if ok, err := b.simple(e.Where); ok || err != nil {
-			return Line{User, e.Where}, err
+			return Line{Kind: User, Arg: e.Where}, err
 		}
 	}
-	return Line{e.Kind, e.Where}, nil
+	if e.Kind == Reply {
+		return Line{Reply, e.Where, v.seconds[e.Where]}, nil
+	}
+	return Line{Kind: e.Kind, Arg: e.Where}, nil
 }
 
 // finish adds what is disabled, and sees to it that no file has comments only.
-func finish(lines []Line, off []string) []Line {
+func finish(lines []Line, off, replies []string, v *verdict) []Line {
 	var all []Line
 	for _, o := range off {
-		all = append(all, Line{Off, o})
+		all = append(all, Line{Kind: Off, Arg: o})
+	}
+	for _, r := range replies {
+		all = append(all, Line{NoReply, r, v.seconds[r]})
 	}
 	if len(lines) == 0 {
-		lines = []Line{{Hold, ""}}
+		lines = []Line{{Kind: Hold}}
 	}
 	return append(all, lines...)
 }

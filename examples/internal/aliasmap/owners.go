@@ -172,7 +172,7 @@ func (b *builder) ownerLines(sender string, w *verdict) ([]Line, error) {
 			return nil, err
 		}
 		if v.same(w) {
-			return []Line{{Forward, name + "@" + b.o.Domain}}, nil
+			return []Line{{Kind: Forward, Arg: name + "@" + b.o.Domain}}, nil
 		}
 	}
 	return b.fold(w)
