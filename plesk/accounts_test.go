@@ -50,7 +50,7 @@ func TestCredential(t *testing.T) {
 		{plain("it's"), nil, Credential{Clear: "it's"}, nil},
 		{plain(""), nil, Credential{}, ErrNoPassword},
 		{Password{}, nil, Credential{}, ErrNoPassword},
-		{Password{"", "x"}, nil, Credential{}, ErrNoPassword},
+		{Password{"", "x"}, nil, Credential{}, ErrPasswordType},
 		{Password{"crypt", md5}, nil, Credential{Hash: md5}, nil},
 		{Password{"crypt", "clear text"}, nil, Credential{}, ErrHash},
 		{Password{"crypt", "!" + md5}, nil, Credential{}, ErrHash},

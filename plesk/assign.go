@@ -39,7 +39,7 @@ type AssignLine struct {
 // "+dom-ain-com:" with its name. Any other line is somebody else's: ok is false.
 func ParseAssignLine(e users.Entry) (line AssignLine, ok bool) {
 	line = AssignLine{Entry: e}
-	local := strings.ToLower(e.Local)
+	local := DirName(e.Local)
 	dir, base := path.Split(strings.TrimRight(e.Home, "/"))
 	if base == "" || dir == "" {
 		return line, false
@@ -69,7 +69,7 @@ func ParseAssignLine(e users.Entry) (line AssignLine, ok bool) {
 }
 
 // dashed is the name of a domain in the older form.
-func dashed(domain string) string { return strings.ReplaceAll(strings.ToLower(domain), ".", "-") }
+func dashed(domain string) string { return strings.ReplaceAll(DirName(domain), ".", "-") }
 
 // domainNumber reads the digits of an id, which are written without a zero in
 // front.
@@ -187,9 +187,9 @@ func AddAssign(a *users.Assign, d *Domain, id uint64, opts *AssignOptions) ([]qm
 // assignKey is what a line is found by: case does not count.
 func assignKey(e users.Entry) string {
 	if e.Wildcard {
-		return "+" + strings.ToLower(e.Local)
+		return "+" + DirName(e.Local)
 	}
-	return "=" + strings.ToLower(e.Local)
+	return "=" + DirName(e.Local)
 }
 
 // RemoveAssign takes away the lines that AddAssign adds for this domain, and no

@@ -70,7 +70,7 @@ func (c *assignChecker) line(l AssignLine) {
 	}
 	if _, twice := c.first[l.ID]; !twice {
 		c.first[l.ID] = l
-		if id, known := c.ids[strings.ToLower(l.Domain)]; c.ids != nil && (!known || id != l.ID) {
+		if id, known := c.ids[DirName(l.Domain)]; c.ids != nil && (!known || id != l.ID) {
 			what := "which is no domain here"
 			if known {
 				what = fmt.Sprintf("whose number is %d", id)
@@ -226,14 +226,14 @@ func CheckVirtualDomains(l *qmailcontrol.Lines, server *Server) iter.Seq[qmailki
 		ids := DomainIDs{}
 		for _, d := range server.Domains {
 			for _, a := range d.Aliases {
-				ids[strings.ToLower(a.Name)] = d.ID
+				ids[DirName(a.Name)] = d.ID
 			}
 		}
 		maps.Copy(ids, server.IDs())
 		for n, text := range l.Values() {
 			name, to, _ := strings.Cut(text, ":")
 			got, isNumber := domainNumber(to)
-			if want, ok := ids[strings.ToLower(name)]; ok && isNumber && want != got {
+			if want, ok := ids[DirName(name)]; ok && isNumber && want != got {
 				if !yield(qmailkit.Problem{Code: "plesk.virtual-id", Severity: qmailkit.Error, Path: "control/virtualdomains", Line: n,
 					Err: fmt.Errorf("%s has number %d here, not %d", name, want, got), Fix: "the number belongs to another host: look it up in psa"}) {
 					return

@@ -54,8 +54,6 @@ func (p Password) Credential(key *SecretKey) (Credential, error) {
 		}
 		clear, err := key.Open(p.Stored)
 		return Credential{Clear: clear}, err
-	case "":
-		return Credential{}, ErrNoPassword
 	}
 	return Credential{}, fmt.Errorf("%w: %q", ErrPasswordType, p.Type)
 }

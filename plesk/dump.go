@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -38,47 +40,96 @@ var (
 	ErrDump = errors.New("not understood as a dump")
 	// ErrTruncated says that a dump ends before its end.
 	ErrTruncated = errors.New("dump is cut short")
+	// ErrNoDatabase says that a dump of several databases does not have the one
+	// to be read.
+	ErrNoDatabase = errors.New("database is missing")
 	// ErrNoTable says that a table is missing which every psa has.
 	ErrNoTable = errors.New("table is missing")
 	// ErrNoColumn says that a column is missing.
 	ErrNoColumn = errors.New("column is missing")
+	// ErrNoRows says that a table has no rows without which psa says nothing: a
+	// dump of the definitions alone looks so.
+	ErrNoRows = errors.New("table has no rows")
 )
-
-// value is one value of a row. A nil value is NULL.
-type value []byte
 
 // table is a table as it was found.
 type table struct {
 	name    string
-	columns []string
-	rows    [][]value
-	line    int // of CREATE TABLE, in a dump
+	columns []string   // those that are kept
+	rows    [][]string // NULL is empty
+	// charset names the character set of values that are kept as they stood,
+	// though they are not known to be UTF-8.
+	charset string
+
+	all []column // those of CREATE TABLE, in a dump
+}
+
+// wish says whether a table is to be read, and which of its columns; none are
+// all.
+type wish func(table string) (columns []string, ok bool)
+
+// keeps says whether a column is one of those that are wished.
+func keeps(columns []string, name string) bool {
+	return columns == nil || slices.Contains(columns, strings.ToLower(name))
 }
 
 // dumpReader reads the tables that are wanted and passes over the rest.
 type dumpReader struct {
-	l      *lexer
-	t      token
-	want   func(name string) bool
-	tables map[string]*table
-	use    string // database that USE named
-	only   string // database to read, where USE names several
+	l    *lexer
+	t    token
+	want wish
+	// found are the tables of each database; those that stand before any USE
+	// are under "".
+	found map[string]map[string]*table
+	use   string // database that USE named
+	s     session
+	// locked says that LOCK TABLES was not followed by UNLOCK TABLES, notes
+	// that a setting was changed which mysqldump sets back at the end.
+	locked, notes bool
+	some          bool // a statement was read
 }
 
 // readDump reads a dump of mysqldump or mariadb-dump to its end. name is for
-// errors. Where the dump holds several databases only that called database is
-// read.
-func readDump(ctx context.Context, r io.Reader, name, database string, want func(table string) bool) (map[string]*table, error) {
-	d := &dumpReader{l: newLexer(r), want: want, tables: map[string]*table{}, only: database}
+// errors, database as in Options.
+func readDump(ctx context.Context, r io.Reader, name, database string, want wish) (map[string]*table, error) {
+	d := &dumpReader{l: newLexer(r), want: want, found: map[string]map[string]*table{}, s: newSession()}
 	err := d.all(ctx)
-	if err == nil {
-		return d.tables, nil
-	}
 	// A word that is cut in the middle is no other word: NUL for NULL.
-	if errors.Is(err, errOpen) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrDump) && d.l.atEnd() {
+	if errors.Is(err, errOpen) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrDump) && (d.l.begun || d.some) && d.l.atEnd() {
 		err = fmt.Errorf("%w: %w", ErrTruncated, err)
 	}
-	return nil, qmailkit.Incomplete(&DumpError{name, d.t.line, d.t.offset, err})
+	if err != nil {
+		return nil, qmailkit.Incomplete(&DumpError{name, d.t.line, d.t.offset, err})
+	}
+	tables, err := d.choose(database)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return tables, nil
+}
+
+// choose takes one database. Where none is asked for it is psa, or the only one
+// that has tables of psa.
+func (d *dumpReader) choose(database string) (map[string]*table, error) {
+	asked := database != ""
+	if !asked {
+		database = "psa"
+	}
+	if t := d.found[database]; t != nil {
+		return t, nil
+	}
+	if t := d.found[""]; t != nil {
+		return t, nil
+	}
+	if len(d.found) == 0 {
+		return map[string]*table{}, nil // the first table that is missed tells
+	}
+	if len(d.found) == 1 && !asked {
+		for _, t := range d.found {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %q; the dump has %q", ErrNoDatabase, database, slices.Sorted(maps.Keys(d.found)))
 }
 
 func (d *dumpReader) next() (err error) {
@@ -108,6 +159,10 @@ func (d *dumpReader) expected(what string) error {
 }
 
 func (d *dumpReader) all(ctx context.Context) error {
+	if err := d.l.begin(); err != nil {
+		d.t = token{line: 1}
+		return err
+	}
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -115,43 +170,94 @@ func (d *dumpReader) all(ctx context.Context) error {
 		if err := d.next(); err != nil {
 			return err
 		}
-		if d.t.kind == tokEnd && d.l.begun && !d.l.completed {
-			return fmt.Errorf("%w: it has no line \"-- Dump completed\"", ErrTruncated)
+		if d.t.kind == tokEnd {
+			return d.end()
 		}
-		if err := d.statement(ctx); err != nil || d.t.kind == tokEnd {
+		if err := d.statement(ctx); err != nil {
 			return err
 		}
+		d.some = true
 	}
+}
+
+// end looks whether what mysqldump has begun it has also ended.
+func (d *dumpReader) end() error {
+	switch {
+	case d.l.offset == 0:
+		return fmt.Errorf("%w: it is empty", ErrTruncated)
+	case d.l.begun && !d.l.completed:
+		return fmt.Errorf("%w: it has no line \"-- Dump completed\"", ErrTruncated)
+	case d.locked:
+		return fmt.Errorf("%w: no UNLOCK TABLES follows the last LOCK TABLES", ErrTruncated)
+	case d.notes:
+		return fmt.Errorf("%w: SQL_NOTES is not set back", ErrTruncated)
+	}
+	return nil
 }
 
 // statement reads one statement, of which the first token is read.
 func (d *dumpReader) statement(ctx context.Context) error {
 	switch {
-	case d.t.kind == tokEnd, d.t.is(';'):
+	case d.t.is(';'):
 		return nil
+	case d.t.kind != tokWord:
+		return d.expected("a statement")
 	case d.t.word("CREATE"):
-		return d.create()
+		return d.create(ctx)
+	case d.t.word("DROP"):
+		return d.drop(ctx)
 	case d.t.word("INSERT"), d.t.word("REPLACE"):
 		return d.insert(ctx)
+	case d.t.word("SET"):
+		return d.set()
 	case d.t.word("USE"):
 		if err := d.need(); err != nil {
 			return err
 		}
 		d.use = string(d.t.text)
+	case d.t.word("LOCK"):
+		d.locked = true
+	case d.t.word("UNLOCK"):
+		d.locked = false
 	case d.t.word("DELIMITER"):
 		return d.delimiter()
+	case d.t.word("MYSQLDUMP"), d.t.word("MARIADB-DUMP"):
+		return d.message()
+	case !d.known():
+		return d.expected("a statement")
 	}
-	return d.skip()
+	return d.skip(ctx)
+}
+
+// known says whether a statement that tells nothing begins with this word. Any
+// other text is no dump, and must not be taken for an empty one.
+func (d *dumpReader) known() bool {
+	return slices.ContainsFunc([]string{"ALTER", "ANALYZE", "BEGIN", "CALL", "CHANGE", "COMMIT", "DEALLOCATE", "DELETE", "EXECUTE", "FLUSH", "GRANT", "INSTALL",
+		"OPTIMIZE", "PREPARE", "PURGE", "RENAME", "RESET", "REVOKE", "ROLLBACK", "SELECT", "SHOW", "START", "STOP", "TRUNCATE", "UPDATE", "WITH"}, d.t.word)
+}
+
+// message is what the dump's program has said, where its standard error went
+// into the file too. A warning leaves the dump whole.
+func (d *dumpReader) message() error {
+	line := d.l.restOfLine(200)
+	if strings.HasPrefix(strings.TrimLeft(line, ": "), "[Warning]") {
+		return nil
+	}
+	return fmt.Errorf("%w: the file holds an error of the program that made it: %q", ErrTruncated, string(d.t.text)+line)
 }
 
 // skip passes over the rest of a statement.
-func (d *dumpReader) skip() error {
-	for !d.t.is(';') {
+func (d *dumpReader) skip(ctx context.Context) error {
+	defer func() { d.l.limit = maxValue }()
+	for n := 1; !d.t.is(';'); n++ {
 		d.l.limit = 64
-		err := d.need()
-		d.l.limit = maxValue
-		if err != nil {
+		if err := d.need(); err != nil {
 			return err
+		}
+		if n%4096 == 0 {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -160,121 +266,54 @@ func (d *dumpReader) skip() error {
 // delimiter passes over triggers and procedures, which stand between
 // "DELIMITER ;;" and "DELIMITER ;".
 func (d *dumpReader) delimiter() error {
-	for {
-		d.l.restOfLine()
-		if d.l.looksAt("DELIMITER ;\n") || d.l.looksAt("DELIMITER ;\r") {
-			d.l.restOfLine()
+	const ends = "DELIMITER ;"
+	if strings.TrimSpace(d.l.restOfLine(16)) == ";" {
+		return nil
+	}
+	for !d.l.atEnd() {
+		ended := d.l.looksAt(ends)
+		if line := d.l.restOfLine(64); ended && strings.TrimRight(line, " \t\r") == ends {
 			return nil
 		}
-		if d.l.atEnd() {
-			return d.l.fail("a procedure")
-		}
 	}
+	return d.l.fail("a procedure")
 }
 
-// tableName reads a name that may have its database before it. read says
-// whether that is the database to be read.
-func (d *dumpReader) tableName() (name string, read bool, err error) {
-	if d.t.kind != tokName && d.t.kind != tokWord {
-		return "", false, d.expected("the name of a table")
+// name takes the token for a name. Those in double quotes are of the SQL mode
+// ANSI_QUOTES, which a dump need not tell.
+func (d *dumpReader) name() (string, bool) {
+	return string(d.t.text), d.t.kind == tokName || d.t.kind == tokWord || d.t.kind == tokString && d.t.quote == '"'
+}
+
+// tableName reads a name that may have its database before it, and one token
+// more.
+func (d *dumpReader) tableName() (db, name string, err error) {
+	name, ok := d.name()
+	if !ok {
+		return "", "", d.expected("the name of a table")
 	}
-	db := d.use
-	name = string(d.t.text)
+	db = d.use
 	if d.t.kind == tokWord {
 		if q, n, ok := strings.Cut(name, "."); ok && n != "" {
 			db, name = q, n
 		}
 	}
 	if err := d.need(); err != nil {
-		return "", false, err
+		return "", "", err
 	}
 	if d.t.kind == tokWord && len(d.t.text) > 0 && d.t.text[0] == '.' {
 		db = name
 		if name = string(d.t.text[1:]); name == "" {
 			if err := d.need(); err != nil {
-				return "", false, err
+				return "", "", err
 			}
-			name = string(d.t.text)
+			if name, ok = d.name(); !ok {
+				return "", "", d.expected("the name of a table")
+			}
 		}
 		if err := d.need(); err != nil {
-			return "", false, err
+			return "", "", err
 		}
 	}
-	return name, (db == "" || d.only == "" || db == d.only) && d.want(name), nil
-}
-
-// create reads the names of a table's columns.
-func (d *dumpReader) create() error {
-	if err := d.need(); err != nil {
-		return err
-	}
-	if !d.t.word("TABLE") {
-		return d.skip()
-	}
-	if err := d.need(); err != nil {
-		return err
-	}
-	for d.t.word("IF") || d.t.word("NOT") || d.t.word("EXISTS") {
-		if err := d.need(); err != nil {
-			return err
-		}
-	}
-	line := d.t.line
-	name, read, err := d.tableName()
-	if err != nil {
-		return err
-	}
-	if !read || !d.t.is('(') {
-		return d.skip()
-	}
-	t := &table{name: name, line: line}
-	for !d.t.is(')') {
-		if err := d.need(); err != nil {
-			return err
-		}
-		if d.t.kind == tokName || d.t.kind == tokWord && !isKeyWord(&d.t) {
-			t.columns = append(t.columns, string(d.t.text))
-		}
-		if len(t.columns) > maxColumns {
-			return fmt.Errorf("%w: table %q has more than %d columns", ErrDump, name, maxColumns)
-		}
-		if err := d.definition(); err != nil {
-			return err
-		}
-	}
-	if len(t.columns) == 0 {
-		return fmt.Errorf("%w: table %q has no columns", ErrDump, name)
-	}
-	// Views are dumped as tables first. A second table of the name is the
-	// later one, as when the dump is loaded.
-	d.tables[name] = t
-	return d.skip()
-}
-
-// isKeyWord says whether a definition is that of an index or a condition.
-func isKeyWord(t *token) bool {
-	for _, w := range []string{"PRIMARY", "UNIQUE", "KEY", "INDEX", "CONSTRAINT", "FOREIGN", "FULLTEXT", "SPATIAL", "CHECK", "PERIOD"} {
-		if t.word(w) {
-			return true
-		}
-	}
-	return false
-}
-
-// definition passes over the rest of a column's definition, up to the comma or
-// the parenthesis behind it.
-func (d *dumpReader) definition() error {
-	for depth := 0; ; {
-		if err := d.need(); err != nil {
-			return err
-		}
-		switch {
-		case d.t.is('('):
-			depth++
-		case depth == 0 && (d.t.is(',') || d.t.is(')')):
-			return nil
-		case d.t.is(')'):
-			depth--
-		}
-	}
+	return db, name, nil
 }

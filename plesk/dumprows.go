@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,14 +18,15 @@ func (d *dumpReader) insert(ctx context.Context) error {
 			return err
 		}
 	}
-	name, read, err := d.tableName()
+	db, name, err := d.tableName()
 	if err != nil {
 		return err
 	}
+	wished, read := d.want(name)
 	if !read {
-		return d.skip()
+		return d.skip(ctx)
 	}
-	t := d.tables[name]
+	t := d.found[db][name]
 	var columns []string
 	if d.t.is('(') {
 		if columns, err = d.columnList(); err != nil {
@@ -35,21 +37,32 @@ func (d *dumpReader) insert(ctx context.Context) error {
 		return fmt.Errorf("%w: rows of table %q stand before its CREATE TABLE, which tells the columns", ErrDump, name)
 	}
 	if t == nil {
-		t = &table{name: name, columns: columns, line: d.t.line}
-		d.tables[name] = t
+		t = &table{name: name}
+		for _, c := range columns {
+			t.all = append(t.all, column{name: c})
+			if keeps(wished, c) {
+				t.columns = append(t.columns, c)
+			}
+		}
+		d.add(db, t)
 	}
 	if !d.t.word("VALUES") && !d.t.word("VALUE") {
 		return d.expected("VALUES")
 	}
-	place, err := places(t, columns)
+	places, err := t.places(columns)
 	if err != nil {
 		return err
 	}
+	return d.rows(ctx, t, places)
+}
+
+// rows reads what follows VALUES.
+func (d *dumpReader) rows(ctx context.Context, t *table, places []place) error {
 	for {
 		if err := d.need(); err != nil {
 			return err
 		}
-		if err := d.row(t, place); err != nil {
+		if err := d.row(t, places); err != nil {
 			return err
 		}
 		if err := d.need(); err != nil {
@@ -59,7 +72,7 @@ func (d *dumpReader) insert(ctx context.Context) error {
 		case d.t.is(';'):
 			return nil
 		case d.t.word("ON"):
-			return d.skip()
+			return d.skip(ctx)
 		case !d.t.is(','):
 			return d.expected("a comma or a semicolon behind a row")
 		}
@@ -75,10 +88,11 @@ func (d *dumpReader) columnList() (columns []string, err error) {
 		if err := d.need(); err != nil {
 			return nil, err
 		}
-		if d.t.kind != tokName && d.t.kind != tokWord || len(columns) == maxColumns {
+		name, ok := d.name()
+		if !ok || len(columns) == maxColumns {
 			return nil, d.expected("the name of a column")
 		}
-		columns = append(columns, string(d.t.text))
+		columns = append(columns, name)
 		if err := d.need(); err != nil {
 			return nil, err
 		}
@@ -89,52 +103,55 @@ func (d *dumpReader) columnList() (columns []string, err error) {
 	return columns, d.need()
 }
 
-// places says where in a row of the table each value of a statement belongs.
-func places(t *table, columns []string) (place []int, err error) {
-	if columns == nil {
-		for i := range t.columns {
-			place = append(place, i)
-		}
-		return place, nil
-	}
-	for _, c := range columns {
-		i := t.column(c)
-		if i < 0 {
-			return nil, fmt.Errorf("%w: %q of table %q", ErrNoColumn, c, t.name)
-		}
-		place = append(place, i)
-	}
-	return place, nil
+// place says what to do with a value.
+type place struct {
+	at int // in the row that is kept; -1 is nowhere
+	c  column
 }
 
-// column finds a column by its name, whose case does not count; none is -1.
-func (t *table) column(name string) int {
-	for i, c := range t.columns {
-		if strings.EqualFold(c, name) {
-			return i
+// places says where in a row of the table each value of a statement belongs.
+func (t *table) places(columns []string) (places []place, err error) {
+	if columns == nil {
+		for _, c := range t.all {
+			places = append(places, place{t.column(c.name), c})
 		}
+		return places, nil
 	}
-	return -1
+	for _, name := range columns {
+		i := slices.IndexFunc(t.all, func(c column) bool { return strings.EqualFold(c.name, name) })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: %q of table %q", ErrNoColumn, name, t.name)
+		}
+		places = append(places, place{t.column(name), t.all[i]})
+	}
+	return places, nil
+}
+
+// column finds a kept column by its name, whose case does not count; none is -1.
+func (t *table) column(name string) int {
+	return slices.IndexFunc(t.columns, func(c string) bool { return strings.EqualFold(c, name) })
 }
 
 // row reads the values between parentheses.
-func (d *dumpReader) row(t *table, place []int) error {
+func (d *dumpReader) row(t *table, places []place) error {
 	if !d.t.is('(') {
 		return d.expected("a row")
 	}
-	row := make([]value, len(t.columns))
+	row := make([]string, len(t.columns))
 	for i := 0; ; i++ {
-		v, err := d.value()
+		if i >= len(places) {
+			return fmt.Errorf("%w: a row of table %q has more values than columns, %d", ErrDump, t.name, len(places))
+		}
+		v, err := d.value(t, places[i])
 		if err != nil {
 			return err
 		}
-		if i >= len(place) {
-			return fmt.Errorf("%w: a row of table %q has more values than columns, %d", ErrDump, t.name, len(place))
+		if at := places[i].at; at >= 0 {
+			row[at] = v
 		}
-		row[place[i]] = v
 		switch {
-		case d.t.is(')') && i+1 != len(place):
-			return fmt.Errorf("%w: a row of table %q has %d values for %d columns", ErrDump, t.name, i+1, len(place))
+		case d.t.is(')') && i+1 != len(places):
+			return fmt.Errorf("%w: a row of table %q has %d values for %d columns", ErrDump, t.name, i+1, len(places))
 		case d.t.is(')'):
 			t.rows = append(t.rows, row)
 			return nil
@@ -144,35 +161,65 @@ func (d *dumpReader) row(t *table, place []int) error {
 	}
 }
 
-// value reads one value, and the token behind it.
-func (d *dumpReader) value() (v value, err error) {
-	if err := d.need(); err != nil {
-		return nil, err
+// value reads one value, and the token behind it. Of one that is not kept
+// nothing is returned.
+func (d *dumpReader) value(t *table, p place) (v string, err error) {
+	if p.at < 0 {
+		d.l.limit = 64
+		defer func() { d.l.limit = maxValue }()
 	}
+	if err := d.need(); err != nil {
+		return "", err
+	}
+	introducer := ""
 	if d.t.kind == tokWord && d.t.text[0] == '_' { // character set of the string behind it
+		introducer = strings.ToLower(string(d.t.text[1:]))
 		if err := d.need(); err != nil {
-			return nil, err
+			return "", err
 		}
 	}
 	switch {
-	case d.t.cut:
-		return nil, fmt.Errorf("%w: a value is longer than %d bytes", ErrDump, maxValue)
+	case d.t.cut && p.at >= 0:
+		return "", fmt.Errorf("%w: a value is longer than %d bytes", ErrDump, maxValue)
 	case d.t.word("NULL"):
-	case d.t.kind == tokWord && (number(d.t.text) || d.t.word("TRUE") || d.t.word("FALSE") || bytes.ContainsAny(d.t.text, "eE") && d.t.text[0] <= '9'), d.t.kind == tokHex:
-		v = append(value{}, d.t.text...)
+	case d.t.word("TRUE"):
+		v = "1"
+	case d.t.word("FALSE"):
+		v = "0"
+	case d.t.kind == tokWord && (number(d.t.text) || bytes.ContainsAny(d.t.text, "eE") && d.t.text[0] <= '9'):
+		v = d.word()
+	case d.t.kind == tokHex:
+		v = d.text(t, p, "binary", d.word())
 	case d.t.kind == tokString:
-		v = append(value{}, d.t.text...)
+		v = d.word()
 		for { // strings side by side are one
-			if err := d.need(); err != nil || d.t.kind != tokString {
-				return v, err
+			if err := d.need(); err != nil {
+				return "", err
 			}
-			if len(v)+len(d.t.text) > maxValue {
-				return nil, fmt.Errorf("%w: a value is longer than %d bytes", ErrDump, maxValue)
+			if d.t.kind != tokString {
+				return d.text(t, p, introducer, v), nil
 			}
-			v = append(v, d.t.text...)
+			if p.at < 0 {
+				continue
+			}
+			if d.t.cut || len(v)+len(d.t.text) > maxValue {
+				return "", fmt.Errorf("%w: a value is longer than %d bytes", ErrDump, maxValue)
+			}
+			v += string(d.t.text)
 		}
 	default:
-		return nil, d.expected("a value")
+		return "", d.expected("a value")
 	}
 	return v, d.need()
+}
+
+// short are texts that stand in most rows; they are kept once.
+var short = map[string]string{"true": "true", "false": "false", "none": "none", "-1": "-1", "0": "0", "1": "1", "plain": "plain", "sym": "sym", "crypt": "crypt"}
+
+// word is the text of the token, which the next one overwrites.
+func (d *dumpReader) word() string {
+	if s, ok := short[string(d.t.text)]; ok {
+		return s
+	}
+	return string(d.t.text)
 }

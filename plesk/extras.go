@@ -16,15 +16,13 @@ func (p *psa) responders() error {
 			return fmt.Errorf("autoresponder %q: %w", r.text("resp_name"), err)
 		}
 		a := Responder{Name: r.text("resp_name"), On: r.yes("resp_on"), Key: r.text("keystr"), Where: r.text("key_where"), Subject: r.text("subject"),
-			ReplyTo: r.text("reply_to"), Text: r.text("text"), ContentType: r.text("content_type"), Charset: r.text("charset"), End: r.text("endDate")}
+			ReplyTo: r.text("reply_to"), Text: r.text("text"), ContentType: r.text("content_type"), Charset: r.text("charset"), End: r.text("endDate"),
+			Frequency: r.number("ans_freq", 0), Store: r.number("mem_limit", 0)}
 		if a.ID, err = r.id("id"); err != nil {
 			return err
 		}
-		if a.Frequency, err = r.number("ans_freq"); err != nil {
-			return err
-		}
-		if a.Store, err = r.number("mem_limit"); err != nil {
-			return err
+		if where[a.ID] != nil {
+			return fmt.Errorf("autoresponder %d is there already", a.ID)
 		}
 		i := len(m.Responders)
 		m.Responders = append(m.Responders, a)
@@ -43,7 +41,9 @@ func (p *psa) responders() error {
 			if where[id] == nil {
 				return fmt.Errorf("belongs to autoresponder %d, which there is not", id)
 			}
-			add(where[id](), r.text(column))
+			if text := r.text(column); text != "" { // there are empty ones on old hosts
+				add(where[id](), text)
+			}
 			return nil
 		})
 	}

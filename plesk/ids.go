@@ -24,7 +24,9 @@ type DomainIDs map[string]uint64
 func (s *Server) IDs() DomainIDs {
 	ids := DomainIDs{}
 	for _, d := range s.Domains {
-		ids[strings.ToLower(d.Name)] = d.ID
+		if _, twice := ids[DirName(d.Name)]; !twice {
+			ids[DirName(d.Name)] = d.ID
+		}
 	}
 	return ids
 }
@@ -53,7 +55,7 @@ func ReadDomainIDs(ctx context.Context, db *sql.DB) (DomainIDs, error) {
 
 // ID returns the number of a domain. The error wraps ErrNoDomainID.
 func (ids DomainIDs) ID(domain string) (uint64, error) {
-	if id, ok := ids[strings.ToLower(domain)]; ok && id > 0 {
+	if id, ok := ids[DirName(domain)]; ok && id > 0 {
 		return id, nil
 	}
 	return 0, fmt.Errorf("%s: %w", domain, ErrNoDomainID)

@@ -3,6 +3,7 @@ package plesk
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +18,9 @@ type psa struct {
 	out    *Server
 	domain map[uint64]*Domain
 	mail   map[uint64]*Mailname
-	names  map[nameKey]bool
+	where  map[*Mailname]*Domain
+	names  map[nameKey]*Mailname // whose a name or an alias is
+	read   map[string]int        // number of rows, by table
 }
 
 // nameKey is a mail name of a domain, in lower case.
@@ -27,9 +30,13 @@ type nameKey struct {
 }
 
 func newPsa(tables map[string]*table, name string) *psa {
-	p := &psa{name: name, tables: map[string]*table{}, out: &Server{}, domain: map[uint64]*Domain{}, mail: map[uint64]*Mailname{}, names: map[nameKey]bool{}}
-	for n, t := range tables {
-		p.tables[strings.ToLower(n)] = t
+	p := &psa{name: name, tables: map[string]*table{}, out: &Server{}, domain: map[uint64]*Domain{}, mail: map[uint64]*Mailname{},
+		where: map[*Mailname]*Domain{}, names: map[nameKey]*Mailname{}, read: map[string]int{}}
+	for _, n := range slices.Sorted(maps.Keys(tables)) {
+		p.tables[strings.ToLower(n)] = tables[n]
+		if c := tables[n].charset; c != "" {
+			p.problem("charset", qmailkit.Warning, "table %q: texts in another character set than UTF-8 and latin1 (%s) are kept as they stand", n, c)
+		}
 	}
 	return p
 }
@@ -41,10 +48,16 @@ func interpret(tables map[string]*table, name string) (*Server, error) {
 			return nil, fmt.Errorf("%s: %w: %q", name, ErrNoTable, n)
 		}
 	}
-	for _, read := range []func() error{p.domains, p.domainAliases, p.services, p.mailnames, p.mailAliases, p.redirects, p.responders, p.lists, p.misc} {
+	for _, read := range []func() error{p.domains, p.clients, p.limits, p.domainAliases, p.services, p.mailnames, p.mailAliases, p.redirects, p.responders, p.lists, p.misc} {
 		if err := read(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
+	}
+	if len(p.out.Domains) == 0 {
+		return nil, fmt.Errorf("%s: %w: no domain in %q (%d rows)", name, ErrNoRows, "domains", p.read["domains"])
+	}
+	if len(p.mail) == 0 {
+		p.problem("no-mail", qmailkit.Warning, "there is no mail name in table %q (%d rows)", "mail", p.read["mail"])
 	}
 	for _, d := range p.out.Domains {
 		slices.SortFunc(d.Mailnames, func(a, b *Mailname) int { return cmp.Compare(a.ID, b.ID) })
@@ -59,8 +72,9 @@ func (p *psa) problem(code string, s qmailkit.Severity, format string, args ...a
 
 // row is one row, whose values are found by their columns' names.
 type row struct {
+	p *psa
 	t *table
-	v []value
+	v []string
 }
 
 // has says whether the table has the column.
@@ -69,30 +83,36 @@ func (r row) has(column string) bool { return r.t.column(column) >= 0 }
 // text is a value as it stands; NULL and a missing column are empty.
 func (r row) text(column string) string {
 	if i := r.t.column(column); i >= 0 {
-		return string(r.v[i])
+		return r.v[i]
 	}
 	return ""
 }
 
-// yes reads an enum of 'true' and 'false', or a number.
+// yes reads an enum of 'true' and 'false', or a number. What is neither is no,
+// and reported.
 func (r row) yes(column string) bool {
-	switch strings.ToLower(r.text(column)) {
+	switch s := strings.ToLower(r.text(column)); s {
 	case "true", "1", "yes", "on":
 		return true
+	case "", "false", "0", "no", "off":
+	default:
+		r.p.problem("bad-value", qmailkit.Error, "column %q of table %q, id %s: %q is neither true nor false", column, r.t.name, r.text("id"), s)
 	}
 	return false
 }
 
-// number reads a whole number; bad is what to say of one that is none.
-func (r row) number(column string) (n int64, err error) {
+// number reads a whole number. What is none is reported, and otherwise.
+func (r row) number(column string, otherwise int64) int64 {
 	s := r.text(column)
 	if s == "" {
-		return 0, nil
+		return otherwise
 	}
-	if n, err = strconv.ParseInt(s, 10, 64); err != nil {
-		return 0, fmt.Errorf("column %q of table %q: %q is not a whole number", column, r.t.name, s)
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		r.p.problem("bad-value", qmailkit.Error, "column %q of table %q, id %s: %q is not a whole number", column, r.t.name, r.text("id"), s)
+		return otherwise
 	}
-	return n, nil
+	return n
 }
 
 func (r row) id(column string) (uint64, error) {
@@ -117,30 +137,122 @@ func (p *psa) each(name string, must []string, f func(r row) error) error {
 		}
 	}
 	for i, v := range t.rows {
-		if err := f(row{t, v}); err != nil {
+		if err := f(row{p, t, v}); err != nil {
 			p.problem("bad-row", qmailkit.Error, "table %q, row %d: %w", t.name, i+1, err)
 		}
+	}
+	if p.read[name] = len(t.rows); name != "domains" {
+		t.rows = nil // they are large, and not needed again
 	}
 	return nil
 }
 
 func (p *psa) domains() error {
+	byName := map[string]*Domain{}
 	return p.each("domains", []string{"id", "name"}, func(r row) (err error) {
-		d := &Domain{Name: r.text("name"), DisplayName: r.text("displayName")}
+		d := &Domain{Name: r.text("name"), DisplayName: r.text("displayName"), Status: r.number("status", 0), MailboxQuota: -1}
 		if d.ID, err = r.id("id"); err != nil {
-			return err
-		}
-		if d.Status, err = r.number("status"); err != nil {
 			return err
 		}
 		if d.Name == "" || p.domain[d.ID] != nil {
 			return fmt.Errorf("domain %q, id %d: no name, or an id that another has", d.Name, d.ID)
 		}
+		if old := byName[DirName(d.Name)]; old != nil {
+			p.problem("domain-twice", qmailkit.Error, "domain %s has two ids, %d and %d", d.Name, old.ID, d.ID)
+		} else {
+			byName[DirName(d.Name)] = d
+		}
 		if d.Status != 0 {
-			p.problem("domain-suspended", qmailkit.Warning, "domain %s is not active: status %d", d.Name, d.Status)
+			p.problem("domain-suspended", qmailkit.Warning, "domain %s is not active: status %d (%s)", d.Name, d.Status, statusText(d.Status))
 		}
 		p.domain[d.ID] = d
 		p.out.Domains = append(p.out.Domains, d)
+		return nil
+	})
+}
+
+// statusText tells what the bits of a status mean.
+func statusText(status int64) string {
+	var out []string
+	for _, b := range []struct {
+		bit  int64
+		text string
+	}{
+		{1, "suspended"}, {2, "suspended with its parent"}, {4, "backup or restore"}, {8, "web only"}, {16, "by the administrator"},
+		{32, "by the reseller"}, {64, "by the client"}, {256, "expired"},
+	} {
+		if status&b.bit != 0 {
+			out = append(out, b.text)
+			status &^= b.bit
+		}
+	}
+	if status != 0 {
+		out = append(out, fmt.Sprintf("unknown %d", status))
+	}
+	return strings.Join(out, ", ")
+}
+
+// owners finds for each row of domains that has a number in the column the
+// domain.
+func (p *psa) owners(column string) map[uint64][]*Domain {
+	out := map[uint64][]*Domain{}
+	t := p.tables["domains"]
+	for _, v := range t.rows {
+		r := row{p, t, v}
+		id, err := r.id("id")
+		if err != nil || p.domain[id] == nil {
+			continue
+		}
+		if n, err := r.id(column); err == nil && n > 0 {
+			out[n] = append(out[n], p.domain[id])
+		}
+	}
+	return out
+}
+
+// clients finds whose domains are switched off with their client.
+func (p *psa) clients() error {
+	t := p.tables["clients"]
+	if t == nil || t.column("id") < 0 || t.column("status") < 0 {
+		return nil
+	}
+	owned := p.owners("cl_id")
+	return p.each("clients", []string{"id"}, func(r row) error {
+		id, err := r.id("id")
+		status := r.number("status", 0)
+		if err != nil || status == 0 {
+			return err
+		}
+		for _, d := range owned[id] {
+			d.ClientStatus = status
+			p.problem("client-suspended", qmailkit.Warning, "client %q, whose domain %s is, is not active: status %d (%s)", r.text("login"), d.Name, status, statusText(status))
+		}
+		return nil
+	})
+}
+
+// limits finds what size the mailboxes of a domain have that have none of their
+// own.
+func (p *psa) limits() error {
+	t := p.tables["limits"]
+	if t == nil || t.column("id") < 0 || t.column("limit_name") < 0 {
+		return nil
+	}
+	owned := p.owners("limits_id")
+	return p.each("limits", []string{"id"}, func(r row) error {
+		if r.text("limit_name") != "mbox_quota" {
+			return nil
+		}
+		id, err := r.id("id")
+		if err != nil {
+			return err
+		}
+		n := r.number("value", -1)
+		for _, d := range owned[id] {
+			if d.MailboxQuota = n; n > 0 {
+				p.problem("default-quota", qmailkit.Info, "mailboxes of %s whose quota is -1 have that of the domain, %d bytes", d.Name, n)
+			}
+		}
 		return nil
 	})
 }
@@ -157,12 +269,16 @@ func (p *psa) domainAliases() error {
 			if a.ID, err = r.id("id"); err != nil {
 				return err
 			}
-			if a.Status, err = r.number("status"); err != nil {
-				return err
-			}
+			a.Status = r.number("status", 0)
 			d := p.domain[dom]
-			if d == nil {
-				return fmt.Errorf("alias domain %q belongs to domain %d, which there is not", a.Name, dom)
+			if d == nil || a.Name == "" {
+				return fmt.Errorf("alias domain %q belongs to domain %d: one of the two there is not", a.Name, dom)
+			}
+			if a.Status != 0 {
+				p.problem("domain-suspended", qmailkit.Warning, "alias domain %s of %s is not active: status %d (%s)", a.Name, d.Name, a.Status, statusText(a.Status))
+			}
+			if old := p.out.Domain(a.Name); old != nil {
+				p.problem("domain-twice", qmailkit.Error, "alias domain %s of %s is a domain of its own too", a.Name, d.Name)
 			}
 			d.Aliases = append(d.Aliases, a)
 			return nil
@@ -203,22 +319,24 @@ func (p *psa) services() error {
 			return fmt.Errorf("mail service of domain %d, which there is not", dom)
 		}
 		d.MailKnown = true
-		if d.MailStatus, err = r.number("status"); err != nil {
-			return err
+		if d.MailStatus = r.number("status", 0); d.MailStatus != 0 {
+			p.problem("mail-suspended", qmailkit.Warning, "mail of domain %s is not active: status %d (%s)", d.Name, d.MailStatus, statusText(d.MailStatus))
 		}
-		if d.MailStatus != 0 {
-			p.problem("mail-suspended", qmailkit.Warning, "mail of domain %s is not active: status %d", d.Name, d.MailStatus)
-		}
-		id, err := r.number("parameters_id")
-		if err == nil && id > 0 {
+		if id := r.number("parameters_id", 0); id > 0 {
 			d.Unknown = unknownOf(params[uint64(id)])
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return err
 	}
 	for _, d := range p.out.Domains {
+		switch u := d.Unknown; {
+		case u.Action == "catch" && u.Address == "":
+			p.problem("unknown-action", qmailkit.Error, "domain %s: one address gets mail for all unknown names, and it is not said which", d.Name)
+		case u.Action != "" && u.Action != "catch" && u.Action != "bounce" && u.Action != "reject":
+			p.problem("unknown-action", qmailkit.Warning, "domain %s: what becomes of mail for unknown names, %q, is not known", d.Name, u.Action)
+		}
 		if u := unknownOf(params[d.ID]); d.Unknown.Action == "" && u.Action != "" {
 			p.problem("catch-all-join", qmailkit.Warning, "domain %s has no mail parameters by way of DomainServices; those with the domain's id say %q %s, and may be another's", d.Name, u.Action, u.Address)
 		}
@@ -234,6 +352,9 @@ func (p *psa) accounts() (map[uint64]Password, error) {
 	all := map[uint64]Password{}
 	return all, p.each("accounts", []string{"id", "type", "password"}, func(r row) error {
 		id, err := r.id("id")
+		if _, twice := all[id]; twice {
+			return fmt.Errorf("account %d is there already", id)
+		}
 		if err == nil {
 			all[id] = Password{Type: strings.ToLower(r.text("type")), Stored: qmailkit.Secret(r.text("password"))}
 		}
@@ -247,10 +368,10 @@ func (p *psa) mailnames() error {
 		return err
 	}
 	return p.each("mail", []string{"id", "mail_name", "dom_id", "account_id", "postbox"}, func(r row) (err error) {
-		m := &Mailname{Name: r.text("mail_name"), Mailbox: r.yes("postbox"), Group: r.yes("mail_group"), Quota: -1,
+		m := &Mailname{Name: r.text("mail_name"), Mailbox: r.yes("postbox"), Group: r.yes("mail_group"), Quota: r.number("mbox_quota", -1),
 			AutoRespond: r.yes("autoresponder"), SpamFilter: r.text("spamfilter"), VirusFilter: r.text("virusfilter"),
 			Description: r.text("description"), External: r.text("externalEmail"),
-			NoDelivery: r.has("delivery") && !r.yes("delivery")}
+			NoDelivery: r.text("delivery") != "" && !r.yes("delivery")}
 		if m.ID, err = r.id("id"); err != nil {
 			return err
 		}
@@ -263,33 +384,43 @@ func (p *psa) mailnames() error {
 			p.problem("no-domain", qmailkit.Error, "mail name %q, id %d, belongs to domain %d, which there is not", m.Name, m.ID, dom)
 			return nil
 		}
-		key := nameKey{dom, strings.ToLower(m.Name)}
-		if m.Name == "" || p.mail[m.ID] != nil || p.names[key] {
+		key := nameKey{dom, DirName(m.Name)}
+		if m.Name == "" || p.mail[m.ID] != nil || p.names[key] != nil {
 			return fmt.Errorf("mail name %q of %s, id %d: no name, or one that is there already", m.Name, d.Name, m.ID)
 		}
-		if r.text("mbox_quota") != "" {
-			if m.Quota, err = r.number("mbox_quota"); err != nil {
-				return err
-			}
-		}
+		p.mail[m.ID], p.names[key], p.where[m] = m, m, d
 		p.password(m, d, r, accounts)
-		if r.yes("redirect") && r.text("redir_addr") != "" {
-			m.Forwards = append(m.Forwards, r.text("redir_addr"))
-		} else if a := r.text("redir_addr"); a != "" {
+		if a := r.text("redir_addr"); a != "" && r.yes("redirect") {
+			p.forward(m, a)
+		} else if a != "" {
 			m.Off = append(m.Off, a)
 		}
-		p.mail[m.ID], p.names[key] = m, true
 		d.Mailnames = append(d.Mailnames, m)
 		return nil
 	})
 }
 
+// forward adds a forward. One to the name itself, which some have among the
+// members of a group, Plesk passes over.
+func (p *psa) forward(m *Mailname, to string) {
+	d := p.where[m]
+	local, domain, _ := strings.Cut(to, "@")
+	switch {
+	case slices.Contains(m.Forwards, to):
+	case DirName(local) == DirName(m.Name) && domain != "" && (DirName(domain) == DirName(d.Name) || DirName(domain) == DirName(d.DisplayName)):
+		m.Off = append(m.Off, to)
+		p.problem("forward-self", qmailkit.Info, "%s@%s forwards to itself, which does not count", m.Name, d.Name)
+	default:
+		m.Forwards = append(m.Forwards, to)
+	}
+}
+
 // password finds the account. A mailbox without a password that opens it is
 // reported: no empty one may be made of it.
 func (p *psa) password(m *Mailname, d *Domain, r row, accounts map[uint64]Password) {
-	id, err := r.number("account_id")
+	id := r.number("account_id", 0)
 	pw, ok := accounts[uint64(id)]
-	if err == nil && id > 0 && ok {
+	if id > 0 && ok {
 		m.Password = pw
 	}
 	switch {
@@ -319,13 +450,24 @@ func (p *psa) mailname(r row) (*Mailname, error) {
 func (p *psa) mailAliases() error {
 	return p.each("mail_aliases", []string{"mn_id", "alias"}, func(r row) error {
 		m, err := p.mailname(r)
+		alias := r.text("alias")
 		if err != nil {
-			return fmt.Errorf("alias %q: %w", r.text("alias"), err)
+			return fmt.Errorf("alias %q: %w", alias, err)
 		}
-		if r.text("alias") == "" {
+		if alias == "" {
 			return fmt.Errorf("an alias of %q without a name", m.Name)
 		}
-		m.Aliases = append(m.Aliases, r.text("alias"))
+		d := p.where[m]
+		key := nameKey{d.ID, DirName(alias)}
+		switch old := p.names[key]; {
+		case old == m: // a second time, or its own name
+			return nil
+		case old != nil:
+			p.problem("alias-twice", qmailkit.Error, "alias %s of %s@%s is a name or an alias of %s too, which comes first", alias, m.Name, d.Name, old.Name)
+		default:
+			p.names[key] = m
+		}
+		m.Aliases = append(m.Aliases, alias)
 		return nil
 	})
 }
@@ -333,22 +475,42 @@ func (p *psa) mailAliases() error {
 // redirects are the members of a group, and in newer versions every forward.
 // Older ones have the single forward in table mail, and what stands here for a
 // name that is no group is switched off.
+//
+// In newer ones it is mail_group that switches forwarding on: Plesk's own
+// program for backups takes it so. A forward that is off must not be brought
+// back beside a mailbox, whose mail is nobody else's. Where there is no mailbox
+// mail would be lost if that were wrong in some version, so there it counts.
 func (p *psa) redirects() error {
 	old := p.tables["mail"].column("redirect") >= 0
+	hasSwitch := p.tables["mail"].column("mail_group") >= 0
+	told := map[*Mailname]bool{}
 	return p.each("mail_redir", []string{"mn_id", "address"}, func(r row) error {
 		m, err := p.mailname(r)
-		if err != nil {
-			return fmt.Errorf("forward to %q: %w", r.text("address"), err)
-		}
-		switch a := r.text("address"); {
+		a := r.text("address")
+		switch {
+		case err != nil:
+			return fmt.Errorf("forward to %q: %w", a, err)
 		case a == "":
 			return fmt.Errorf("a forward of %q to nowhere", m.Name)
-		case m.Group || !old:
+		case m.Group || !old && !hasSwitch:
+			p.forward(m, a)
+			return nil
+		case old:
 			if !slices.Contains(m.Forwards, a) {
-				m.Forwards = append(m.Forwards, a)
+				m.Off = append(m.Off, a)
 			}
-		case !slices.Contains(m.Forwards, a):
+			return nil
+		case m.Mailbox:
 			m.Off = append(m.Off, a)
+		default:
+			p.forward(m, a)
+		}
+		if d := p.where[m]; !told[m] {
+			what := "it has a mailbox and they are left out"
+			if told[m] = true; !m.Mailbox {
+				what = "it has no mailbox and they are taken all the same"
+			}
+			p.problem("forward-off", qmailkit.Warning, "%s@%s has forwards, which mail_group says are switched off: %s; its .qmail tells what the host does", m.Name, d.Name, what)
 		}
 		return nil
 	})

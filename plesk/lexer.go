@@ -26,8 +26,12 @@ type token struct {
 	// cut says that the text was longer than its limit. What is kept is its
 	// beginning.
 	cut    bool
+	quote  byte // of a tokString
 	line   int
 	offset int64
+	// conditional says that it stands in a comment that only some versions of
+	// the server execute.
+	conditional bool
 }
 
 func (t *token) is(c byte) bool { return t.kind == tokPunct && t.text[0] == c }
@@ -50,8 +54,8 @@ func equalFold(b []byte, upper string) bool {
 	return true
 }
 
-// lexer takes the text of a dump apart. Comments are passed over, conditional
-// ones too: mysqldump puts nothing of a table or a row into them.
+// lexer takes the text of a dump apart. Comments are passed over; of conditional
+// ones the text is read as the server does it.
 type lexer struct {
 	r      *bufio.Reader
 	line   int
@@ -60,6 +64,10 @@ type lexer struct {
 	limit  int // of a token's text; the rest is read and dropped
 	err    error
 
+	// noEscapes and ansi are the SQL modes NO_BACKSLASH_ESCAPES and ANSI_QUOTES.
+	noEscapes, ansi bool
+
+	conditional      bool // inside of a conditional comment
 	begun, completed bool // the comments at a dump's beginning and end were seen
 }
 
@@ -86,6 +94,25 @@ func (l *lexer) read() (c byte, ok bool) {
 	return c, true
 }
 
+// begin looks at the first bytes, for what is often handed over instead of a
+// dump.
+func (l *lexer) begin() error {
+	for _, k := range []struct{ magic, what string }{
+		{"\x1f\x8b", "it is compressed with gzip; unpack it first"}, {"BZh", "it is compressed with bzip2; unpack it first"},
+		{"\xfd7zXZ\x00", "it is compressed with xz; unpack it first"}, {"\x28\xb5\x2f\xfd", "it is compressed with zstd; unpack it first"},
+		{"PK\x03\x04", "it is a zip archive; unpack it first"}, {"\xff\xfe", "it is in UTF-16; make it UTF-8 first"}, {"\xfe\xff", "it is in UTF-16; make it UTF-8 first"},
+		{"<?xml", "it is in XML (mysqldump --xml); make it without"}, {"SQLite format 3", "it is a database of SQLite"},
+	} {
+		if l.looksAt(k.magic) {
+			return fmt.Errorf("%w: %s", ErrDump, k.what)
+		}
+	}
+	if l.looksAt("\xef\xbb\xbf") { // a byte order mark
+		l.drop(3)
+	}
+	return l.err
+}
+
 func (l *lexer) peek() byte {
 	b, err := l.r.Peek(1)
 	if err != nil {
@@ -102,6 +129,12 @@ func (l *lexer) atEnd() bool {
 // looksAt says whether s comes next.
 func (l *lexer) looksAt(s string) bool {
 	b, _ := l.r.Peek(len(s))
+	return string(b) == s
+}
+
+// isRest says whether s is all that comes.
+func (l *lexer) isRest(s string) bool {
+	b, _ := l.r.Peek(len(s) + 1)
 	return string(b) == s
 }
 
@@ -127,7 +160,7 @@ func (l *lexer) next() (token, error) {
 	if err := l.blank(); err != nil {
 		return token{}, err
 	}
-	t := token{line: l.line, offset: l.offset}
+	t := token{line: l.line, offset: l.offset, conditional: l.conditional}
 	c, ok := l.read()
 	if !ok {
 		return t, l.err
@@ -135,10 +168,10 @@ func (l *lexer) next() (token, error) {
 	l.buf = l.buf[:0]
 	var err error
 	switch next := l.peek(); {
-	case c == '`':
-		t.kind, err = tokName, l.quoted(&t, '`', false)
+	case c == '`' || c == '"' && l.ansi:
+		t.kind, err = tokName, l.quoted(&t, c, false)
 	case c == '\'' || c == '"':
-		t.kind, err = tokString, l.quoted(&t, c, true)
+		t.kind, t.quote, err = tokString, c, l.quoted(&t, c, !l.noEscapes)
 	case (c == 'x' || c == 'X' || c == 'b' || c == 'B') && next == '\'':
 		t.kind, err = tokHex, l.literal(&t, c|0x20)
 	case c == '0' && (next == 'x' || next == 'b'):
@@ -187,29 +220,67 @@ func (l *lexer) blank() error {
 		switch c := l.peek(); {
 		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v':
 			l.drop(1)
-		case l.looksAt("-- "):
-			l.begun = l.begun || l.looksAt("-- MySQL dump") || l.looksAt("-- MariaDB dump")
-			l.completed = l.completed || l.looksAt("-- Dump completed")
-			l.restOfLine()
-		case c == '#' || l.looksAt("--\n") || l.looksAt("--\r") || l.looksAt("--\t"):
-			l.restOfLine()
-		case l.looksAt("/*"):
-			l.drop(2)
-			for !l.looksAt("*/") {
-				if _, ok := l.read(); !ok {
-					return l.fail("a comment")
-				}
+		case c == '-' && l.looksAt("-- "):
+			if l.looksAt("-- MySQL dump") || l.looksAt("-- MariaDB dump") {
+				l.begun, l.completed = true, false
 			}
+			l.completed = l.completed || l.looksAt("-- Dump completed")
+			l.restOfLine(0)
+		case c == '#' || c == '-' && (l.looksAt("--\n") || l.looksAt("--\r") || l.looksAt("--\t") || l.isRest("--")):
+			l.restOfLine(0)
+		case c == '/' && l.looksAt("/*"):
+			if err := l.comment(); err != nil {
+				return err
+			}
+		case l.conditional && l.looksAt("*/"):
 			l.drop(2)
+			l.conditional = false
+		case l.conditional && l.atEnd():
+			return l.fail("a comment")
 		default:
 			return l.err
 		}
 	}
 }
 
-func (l *lexer) restOfLine() {
-	for c, ok := l.read(); ok && c != '\n'; c, ok = l.read() {
+// comment passes over a comment, or over the beginning of a conditional one,
+// "/*!40101 " or "/*M!100401 ". Versions that no server has are how mariadb-dump
+// hides something from all of them.
+func (l *lexer) comment() error {
+	l.drop(2)
+	if l.looksAt("!") || l.looksAt("M!") {
+		version, digits := 0, 0
+		l.drop(1)
+		if l.looksAt("!") {
+			l.drop(1)
+		}
+		for ; digits < 6 && l.peek() >= '0' && l.peek() <= '9'; digits++ {
+			version = version*10 + int(l.peek()-'0')
+			l.drop(1)
+		}
+		if version < 900000 {
+			l.conditional = true
+			return nil
+		}
 	}
+	for !l.looksAt("*/") {
+		if _, ok := l.read(); !ok {
+			return l.fail("a comment")
+		}
+	}
+	l.drop(2)
+	return nil
+}
+
+// restOfLine passes over a line and returns its beginning.
+func (l *lexer) restOfLine(most int) string {
+	var b []byte
+	for c, ok := l.read(); ok && c != '\n'; c, ok = l.read() {
+		if len(b) < most {
+			b = append(b, c)
+		}
+	}
+	return string(b)
 }
 
 // quoted reads up to the closing quote, which doubled stands for itself.

@@ -108,7 +108,7 @@ type DomainDir struct {
 // Mailbox returns the directory of a mail name, or nil.
 func (d *DomainDir) Mailbox(name string) *Mailbox {
 	for _, b := range d.Mailboxes {
-		if strings.EqualFold(b.Name, name) {
+		if DirName(b.Name) == DirName(name) {
 			return b
 		}
 	}

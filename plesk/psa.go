@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/qmailkit/qmailkit"
 )
@@ -23,7 +24,7 @@ type Server struct {
 // Domain returns a domain by its name, which may have capitals, or nil.
 func (s *Server) Domain(name string) *Domain {
 	for _, d := range s.Domains {
-		if strings.EqualFold(d.Name, name) {
+		if DirName(d.Name) == DirName(name) {
 			return d
 		}
 	}
@@ -39,23 +40,31 @@ type Domain struct {
 	// DisplayName is the name as people write it; empty where the table has no
 	// such column.
 	DisplayName string
-	// Status is 0 for a domain that is switched on. Other numbers are kinds of
-	// suspension.
+	// Status is 0 for a domain that is switched on, or a sum: 1 suspended, 2 with
+	// its parent, 4 for a backup, 8 for the web only, 16 by the administrator,
+	// 32 the reseller, 64 the client, 256 expired (plesk.com, "What do the domain
+	// status codes in Plesk mean?").
 	Status int64
+	// ClientStatus is the same for the client whose domain it is; 0 where psa
+	// does not tell.
+	ClientStatus int64
 	// MailStatus is the same for its mail service; MailKnown says that psa has
 	// a row for that.
 	MailStatus int64
 	MailKnown  bool
-	Aliases    []DomainAlias
-	Unknown    Unknown
-	Mailnames  []*Mailname // in the order of their ids
-	Lists      []string    // mailing lists: they are Mailman's and are not carried
+	// MailboxQuota is what a mailbox has whose own Quota is -1 (Limits,
+	// mbox_quota), in bytes; -1 is none.
+	MailboxQuota int64
+	Aliases      []DomainAlias
+	Unknown      Unknown
+	Mailnames    []*Mailname // in the order of their ids
+	Lists        []string    // mailing lists: they are Mailman's and are not carried
 }
 
 // Mailname returns a mail name of the domain, or nil.
 func (d *Domain) Mailname(name string) *Mailname {
 	for _, m := range d.Mailnames {
-		if strings.EqualFold(m.Name, name) {
+		if DirName(m.Name) == DirName(name) {
 			return m
 		}
 	}
@@ -80,20 +89,20 @@ func (d *Domain) index() *nameIndex {
 }
 
 func (x *nameIndex) add(m *Mailname) {
-	x.names[strings.ToLower(m.Name)] = m
+	x.names[DirName(m.Name)] = m
 	for _, a := range m.Aliases {
-		x.aliases[strings.ToLower(a)] = m
+		x.aliases[DirName(a)] = m
 	}
 }
 
-func (x *nameIndex) name(s string) *Mailname { return x.names[strings.ToLower(s)] }
+func (x *nameIndex) name(s string) *Mailname { return x.names[DirName(s)] }
 
 // taken says whose a name is, as a name or as an alias; nil is nobody's.
 func (x *nameIndex) taken(s string) *Mailname {
 	if m := x.name(s); m != nil {
 		return m
 	}
-	return x.aliases[strings.ToLower(s)]
+	return x.aliases[DirName(s)]
 }
 
 // A DomainAlias is another name of a domain.
@@ -127,15 +136,16 @@ type Mailname struct {
 	// newer versions).
 	NoDelivery bool
 	Password   Password
-	// Quota is in bytes; -1 is none.
+	// Quota is in bytes; -1 is that of the domain, MailboxQuota.
 	Quota   int64
 	Aliases []string // local parts
 	// Forwards are where mail goes beside the mailbox, or instead of it.
 	Forwards []string
 	// Off are addresses that stand in the tables while forwarding is switched
-	// off.
+	// off, and the mail name itself among its forwards, which Plesk passes over.
 	Off []string
-	// Group says that the addresses are the members of a mail group.
+	// Group says that the addresses are the members of a mail group. From Plesk
+	// 10 on it is the switch of all forwarding.
 	Group      bool
 	Responders []Responder
 	// AutoRespond says that the autoresponders are switched on.
@@ -181,8 +191,8 @@ type Responder struct {
 type Options struct {
 	// Name is what errors and Problems call the dump; "psa" if empty.
 	Name string
-	// Database is the one to be read where a dump holds several; "psa" if
-	// empty.
+	// Database is the one to be read where a dump holds several. If it is empty
+	// that is "psa", or the only one that has tables of a psa.
 	Database string
 }
 
@@ -190,16 +200,38 @@ type Options struct {
 // came and went with the versions.
 var needed = []string{"domains", "mail", "accounts", "mail_aliases", "mail_redir"}
 
-var wanted = map[string]bool{
-	"domains": true, "mail": true, "accounts": true, "mail_aliases": true, "mail_redir": true,
-	"domainaliases": true, "domain_aliases": true, "domainservices": true, "parameters": true,
-	"mail_resp": true, "resp_attach": true, "resp_forward": true, "maillists": true, "misc": true,
+// wanted are the tables that are read, and their columns: of a large psa the
+// rest would fill the memory.
+var wanted = map[string][]string{
+	"domains":        {"id", "name", "displayname", "status", "cl_id", "limits_id"},
+	"mail":           {"id", "mail_name", "dom_id", "account_id", "postbox", "delivery", "redirect", "redir_addr", "mail_group", "autoresponder", "mbox_quota", "spamfilter", "virusfilter", "description", "externalemail"},
+	"accounts":       {"id", "type", "password"},
+	"mail_aliases":   {"mn_id", "alias"},
+	"mail_redir":     {"mn_id", "address"},
+	"domainaliases":  {"id", "dom_id", "name", "displayname", "status", "mail"},
+	"domain_aliases": {"id", "dom_id", "name", "displayname", "status", "mail"},
+	"domainservices": {"dom_id", "type", "status", "parameters_id"},
+	"parameters":     {"id", "parameter", "value"},
+	"clients":        {"id", "login", "status"},
+	"limits":         {"id", "limit_name", "value"},
+	"mail_resp": {"id", "mn_id", "resp_name", "keystr", "key_where", "subject", "reply_to", "text", "resp_on", "ans_freq", "mem_limit",
+		"content_type", "charset", "enddate"},
+	"resp_attach":  {"rn_id", "filename"},
+	"resp_forward": {"rn_id", "address"},
+	"maillists":    {"dom_id", "name"},
+	"misc":         {"param", "val"},
 }
 
 // ReadDump reads a dump of psa as mysqldump or mariadb-dump writes it. Tables
-// and columns are found by their names, so that all versions are read. A dump
-// that is cut short is an error that wraps ErrTruncated; a table or column that
-// every version has and this dump has not is ErrNoTable or ErrNoColumn.
+// and columns are found by their names, so that all versions are read. Texts in
+// latin1 become UTF-8, as a server would give them out.
+//
+// A dump that is cut short is an error that wraps ErrTruncated, and one that
+// cannot be read ErrDump; both are a DumpError, which has the place. ErrNoDatabase
+// says that there are several databases, and not the one to be read. A table or
+// column that every version has and this dump has not is ErrNoTable or
+// ErrNoColumn, and one without any domain is ErrNoRows. Rows that make no sense
+// are Problems of the Server.
 func ReadDump(ctx context.Context, r io.Reader, opts *Options) (*Server, error) {
 	o := opts.or()
 	t, err := readDump(ctx, r, o.Name, o.Database, isWanted)
@@ -217,14 +249,12 @@ func (o *Options) or() Options {
 	if out.Name == "" {
 		out.Name = "psa"
 	}
-	if out.Database == "" {
-		out.Database = "psa"
-	}
 	return out
 }
 
 // ReadDB reads psa from a MySQL or MariaDB server, in one transaction that
-// changes nothing. The database is the one that the connection has chosen.
+// changes nothing. The database is the one that the connection has chosen, and
+// the connection's character set has to be utf8mb4. Errors are as for ReadDump.
 func ReadDB(ctx context.Context, db *sql.DB, opts *Options) (*Server, error) {
 	o := opts.or()
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
@@ -232,16 +262,25 @@ func ReadDB(ctx context.Context, db *sql.DB, opts *Options) (*Server, error) {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
 	defer tx.Rollback()
-	t, err := readTables(ctx, tx, isWanted)
+	t, err := readWished(ctx, tx, isWanted)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
 	return interpret(t, o.Name)
 }
 
-func isWanted(name string) bool { return wanted[strings.ToLower(name)] }
+func isWanted(name string) (columns []string, ok bool) {
+	columns, ok = wanted[strings.ToLower(name)]
+	return columns, ok
+}
 
+// readTables reads whole tables.
 func readTables(ctx context.Context, tx *sql.Tx, want func(name string) bool) (map[string]*table, error) {
+	return readWished(ctx, tx, func(name string) ([]string, bool) { return nil, want(name) })
+}
+
+// readWished reads the wished columns of the wished tables.
+func readWished(ctx context.Context, tx *sql.Tx, want wish) (map[string]*table, error) {
 	rows, err := tx.QueryContext(ctx, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")
 	if err != nil {
 		return nil, err
@@ -252,7 +291,7 @@ func readTables(ctx context.Context, tx *sql.Tx, want func(name string) bool) (m
 		if err := rows.Scan(&n); err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
-		if want(n) {
+		if _, ok := want(n); ok {
 			names = append(names, n)
 		}
 	}
@@ -261,40 +300,74 @@ func readTables(ctx context.Context, tx *sql.Tx, want func(name string) bool) (m
 	}
 	tables := map[string]*table{}
 	for _, n := range names {
-		if tables[n], err = readTable(ctx, tx, n); err != nil {
+		columns, _ := want(n)
+		if tables[n], err = readTable(ctx, tx, n, columns); err != nil {
 			return nil, fmt.Errorf("table %q: %w", n, err)
 		}
 	}
 	return tables, nil
 }
 
-// readTable reads a whole table, whose name is one of those wanted.
-func readTable(ctx context.Context, tx *sql.Tx, name string) (*table, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT * FROM `"+name+"`")
+// readTable reads the wished columns of a table, whose name is one of those
+// wanted.
+func readTable(ctx context.Context, tx *sql.Tx, name string, wished []string) (*table, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT * FROM `"+name+"` LIMIT 0")
+	if err != nil {
+		return nil, err
+	}
+	t := &table{name: name}
+	all, err := rows.Columns()
+	if err = errors.Join(err, rows.Close()); err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, c := range all {
+		if keeps(wished, c) {
+			t.columns, list = append(t.columns, c), append(list, "`"+strings.ReplaceAll(c, "`", "``")+"`")
+		}
+	}
+	if len(list) == 0 {
+		return t, nil // the first column that is missed tells
+	}
+	rows, err = tx.QueryContext(ctx, "SELECT "+strings.Join(list, ", ")+" FROM `"+name+"`")
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	t := &table{name: name}
-	if t.columns, err = rows.Columns(); err != nil {
-		return nil, err
-	}
-	raw := make([]sql.RawBytes, len(t.columns))
-	to := make([]any, len(raw))
-	for i := range raw {
-		to[i] = &raw[i]
+	values := make([]any, len(t.columns))
+	to := make([]any, len(values))
+	for i := range values {
+		to[i] = &values[i]
 	}
 	for rows.Next() {
 		if err := rows.Scan(to...); err != nil {
 			return nil, err
 		}
-		row := make([]value, len(raw))
-		for i, b := range raw {
-			if b != nil {
-				row[i] = append(value{}, b...)
-			}
+		row := make([]string, len(values))
+		for i, v := range values {
+			row[i] = valueText(v)
 		}
 		t.rows = append(t.rows, row)
 	}
 	return t, rows.Err()
+}
+
+// valueText is a value as the server writes it. Drivers give out numbers, and
+// with the option parseTime times, in types of their own.
+func valueText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case []byte:
+		return string(v)
+	case time.Time:
+		switch {
+		case v.IsZero():
+			return "0000-00-00"
+		case v.Equal(v.Truncate(24 * time.Hour)):
+			return v.Format(time.DateOnly)
+		}
+		return v.Format(time.DateTime)
+	}
+	return fmt.Sprint(v)
 }

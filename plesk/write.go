@@ -145,7 +145,7 @@ func (w *writer) lockDomain(d *DomainPlan) error {
 }
 
 func (w *writer) read() (*Server, error) {
-	t, err := readTables(w.ctx, w.tx, isWanted)
+	t, err := readWished(w.ctx, w.tx, isWanted)
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +227,8 @@ func (w *writer) mailRow(d *DomainPlan, a *Account, account int64) (row map[stri
 		case len(m.Forwards) > 1: // there is room for one
 			group = true
 		}
+	} else if len(m.Forwards) > 0 { // here it is the switch of all forwarding
+		group = true
 	}
 	row["mail_group"] = yesNo(group)
 	for _, c := range []struct {
@@ -313,7 +315,7 @@ func (w *writer) differsFrom(a *Account, got *Mailname) string {
 		return "postbox"
 	case got.Quota != m.Quota:
 		return "mbox_quota"
-	case got.Group != m.Group && len(m.Forwards) < 2:
+	case got.Group != m.Group && len(m.Forwards) == 0:
 		return "mail_group"
 	case len(missing(m.Aliases, got.Aliases, same)) > 0 || len(m.Aliases) != len(got.Aliases):
 		return "aliases"
