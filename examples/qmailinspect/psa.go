@@ -19,6 +19,8 @@ type psaDomain struct {
 	DisplayText string        `json:"display_name_text,omitempty"`
 	Status      int64         `json:"status"`
 	MailStatus  *int64        `json:"mail_status,omitempty"`
+	Client      int64         `json:"client_status,omitempty"`
+	Quota       int64         `json:"mailbox_quota"`
 	Aliases     []jsonl.Bytes `json:"aliases"`
 	Unknown     jsonl.Bytes   `json:"unknown"`
 	CatchAll    jsonl.Bytes   `json:"catch_all,omitempty"`
@@ -55,7 +57,12 @@ type psaAnswer struct {
 	Where       jsonl.Bytes   `json:"where"`
 	Key         jsonl.Bytes   `json:"key"`
 	Subject     jsonl.Bytes   `json:"subject"`
+	ReplyTo     jsonl.Bytes   `json:"reply_to,omitempty"`
 	Text        jsonl.Bytes   `json:"text"`
+	ContentType jsonl.Bytes   `json:"content_type,omitempty"`
+	Charset     jsonl.Bytes   `json:"charset,omitempty"`
+	Frequency   int64         `json:"frequency,omitempty"`
+	End         jsonl.Bytes   `json:"end,omitempty"`
 	Attachments []jsonl.Bytes `json:"attachments,omitempty"`
 	Forwards    []jsonl.Bytes `json:"forwards,omitempty"`
 }
@@ -65,12 +72,14 @@ func psaKind() *cli.Command {
 		Name: "psa", Args: "DUMP", Min: 1, Max: 1,
 		Short: "domains and mail names in a dump of Plesk's database",
 		Long: `DUMP is what mysqldump or mariadb-dump wrote of the database psa of any version of
-Plesk. Quotas are in bytes; -1 is none. Rows that make no sense are reported, and
-the exit code is 3; a dump that is cut short or lacks a table is an error.`,
+Plesk. Quotas are in bytes; -1 of a mailbox is that of its domain, and of a domain
+none. Rows that make no sense and passwords that the key does not open are
+reported, and the exit code is 3; a dump that is cut short or lacks a table is an
+error.`,
 		Setup: func(fs *flag.FlagSet) cli.Action {
 			secrets := fs.Bool("secrets", false, "show passwords: as stored, and those of type sym opened where -secret-key is given")
 			keyFile := fs.String("secret-key", "", "`FILE` with the host's key, /etc/psa/private/secret_key")
-			database := fs.String("database", "psa", "`NAME` of the database, where the dump holds several")
+			database := fs.String("database", "", "`NAME` of the database, where the dump holds several and it is not psa")
 			return printing(func(ctx context.Context, out *lines, args []string) error {
 				var key *plesk.SecretKey
 				if *keyFile != "" {
@@ -99,13 +108,13 @@ the exit code is 3; a dump that is cut short or lacks a table is an error.`,
 
 func printPsa(out *lines, s *plesk.Server, key *plesk.SecretKey, secrets bool) error {
 	for _, p := range s.Problems {
-		if p.Code == "plesk.bad-row" || p.Code == "plesk.no-domain" {
+		if p.Code == "plesk.bad-row" || p.Code == "plesk.bad-value" || p.Code == "plesk.no-domain" {
 			out.skipped++
 		}
 		out.note(p.Path, p)
 	}
 	for _, d := range s.Domains {
-		line := psaDomain{Type: "domain", ID: d.ID, Name: jsonl.Bytes(d.Name), DisplayText: d.DisplayName, Status: d.Status, Aliases: []jsonl.Bytes{},
+		line := psaDomain{Type: "domain", ID: d.ID, Name: jsonl.Bytes(d.Name), DisplayText: d.DisplayName, Status: d.Status, Client: d.ClientStatus, Quota: d.MailboxQuota, Aliases: []jsonl.Bytes{},
 			Unknown: jsonl.Bytes(d.Unknown.Action), CatchAll: jsonl.Bytes(d.Unknown.Address), Bounce: jsonl.Bytes(d.Unknown.Text), Lists: byteList(d.Lists)}
 		if d.MailKnown {
 			line.MailStatus = &d.MailStatus
@@ -130,8 +139,8 @@ func psaLine(out *lines, d *plesk.Domain, m *plesk.Mailname, key *plesk.SecretKe
 		PasswordType: m.Password.Type, Quota: m.Quota, Group: m.Group, Aliases: byteList(m.Aliases), Forwards: byteList(m.Forwards), Off: byteList(m.Off),
 		AutoRespond: m.AutoRespond, SpamFilter: m.SpamFilter, VirusFilter: m.VirusFilter}
 	for _, r := range m.Responders {
-		line.Responders = append(line.Responders, psaAnswer{jsonl.Bytes(r.Name), r.On, jsonl.Bytes(r.Where), jsonl.Bytes(r.Key), jsonl.Bytes(r.Subject),
-			jsonl.Bytes(r.Text), byteList(r.Attachments), byteList(r.Forwards)})
+		line.Responders = append(line.Responders, psaAnswer{jsonl.Bytes(r.Name), r.On, jsonl.Bytes(r.Where), jsonl.Bytes(r.Key), jsonl.Bytes(r.Subject), jsonl.Bytes(r.ReplyTo),
+			jsonl.Bytes(r.Text), jsonl.Bytes(r.ContentType), jsonl.Bytes(r.Charset), r.Frequency, jsonl.Bytes(r.End), byteList(r.Attachments), byteList(r.Forwards)})
 	}
 	if secrets {
 		line.Stored = ptr(jsonl.Bytes(m.Password.Stored))
@@ -139,6 +148,7 @@ func psaLine(out *lines, d *plesk.Domain, m *plesk.Mailname, key *plesk.SecretKe
 	if key != nil && m.Password.Type == "sym" {
 		clear, err := key.Open(m.Password.Stored)
 		if err != nil {
+			out.skipped++
 			out.note("", qmailkit.Problem{Code: "plesk.secret-key", Severity: qmailkit.Error, Err: fmt.Errorf("password of %s@%s: %w", m.Name, d.Name, err)})
 		} else if secrets {
 			line.Password = ptr(jsonl.Bytes(clear))

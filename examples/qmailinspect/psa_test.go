@@ -31,6 +31,13 @@ func TestPsa(t *testing.T) {
 	if code, out, words := inspect("", "psa", cut); code != 1 || out != "" || !strings.Contains(words, "cut.sql:") {
 		t.Errorf("cut: exit code %d\n%s%s", code, out, words)
 	}
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte("another host key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, words := inspect("", "psa", "-secrets", "-secret-key", key, sample); code != 3 || !strings.Contains(words, "plesk.secret-key") || strings.Contains(out, `"password":`) {
+		t.Errorf("the key of another host: exit code %d\n%s", code, words)
+	}
 	if code, _, words := inspect("", "psa", "-secret-key", "main.go", sample); code != 1 || !strings.Contains(words, "secret key") {
 		t.Errorf("a key that is none: exit code %d\n%s", code, words)
 	}
