@@ -24,6 +24,7 @@ type config struct {
 	mailers  map[string]mailer
 	rulesets map[string][]rule
 	numbers  map[string]string // number of a ruleset that has a name
+	titles   map[string]string // name of a ruleset as it was first written
 	spaceSub byte
 	problems []qmailkit.Problem
 }
@@ -39,6 +40,8 @@ type mapSpec struct {
 	suffix            string   // -a
 	foldNot           bool     // -f
 	matchOnly         bool     // -m
+	keepQuotes        bool     // -q
+	spaceSub          byte     // -S; 0 is that of the configuration
 	optional          bool     // -o
 	line              int
 }
@@ -47,7 +50,7 @@ func newConfig() *config {
 	return &config{
 		macros: map[string]string{}, places: map[string]place{}, classes: map[string]map[string]bool{}, words: map[string][]ClassWord{}, options: map[string]string{},
 		lines: map[string]int{}, maps: map[string]*mapSpec{}, mailers: map[string]mailer{},
-		rulesets: map[string][]rule{}, numbers: map[string]string{}, spaceSub: '.',
+		rulesets: map[string][]rule{}, numbers: map[string]string{}, titles: map[string]string{}, spaceSub: ' ',
 	}
 }
 
@@ -98,9 +101,17 @@ func (c *config) rulesetName(name string) string {
 	return name
 }
 
+// rulesetTitle is what Sendmail calls a ruleset.
+func (c *config) rulesetTitle(number string) string {
+	if title, ok := c.titles[number]; ok {
+		return title
+	}
+	return number
+}
+
 // shortOptions are the old names of options (readcf.c:OptionTab).
 var shortOptions = map[byte]string{
-	'A': "aliasfile", 'B': "blanksub", 'G': "matchgecos", 'J': "forwardpath", 'U': "userdatabasespec", 'u': "defaultuser",
+	'A': "aliasfile", 'B': "blanksub", 'G': "matchgecos", 'J': "forwardpath", 'U': "userdatabasespec", 'u': "defaultuser", 'o': "oldstyleheaders",
 }
 
 // readConfig reads a sendmail.cf. The files of its F lines are read by the
@@ -108,11 +119,11 @@ var shortOptions = map[byte]string{
 func (h *Host) readConfig(ctx context.Context) (*config, error) {
 	c := newConfig()
 	c.path = h.layout.Config
-	own, err := h.ownName(ctx)
+	own, err := h.ownNames(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c.ownNames(own)
+	c.setNames(own)
 	if c.path == "" {
 		return c, c.standard(ctx, h)
 	}
@@ -149,35 +160,13 @@ func (h *Host) readConfig(ctx context.Context) (*config, error) {
 	return c, nil
 }
 
-// ownName is the name that a file of the host gives it.
-func (h *Host) ownName(ctx context.Context) (string, error) {
-	for _, name := range []string{"etc/hostname", "etc/HOSTNAME", "etc/nodename", "etc/myname"} {
-		at, fi, err := h.lookup(name)
-		if missing(err) || err == nil && !fi.Mode.IsRegular() {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		for l, err := range h.lines(ctx, at) {
-			if errors.Is(err, qmailkit.ErrIncomplete) {
-				return "", err
-			}
-			if err == nil && !skipped(l.text()) {
-				return strings.TrimSpace(l.text()), nil
-			}
-		}
-	}
-	return "localhost", nil
-}
-
-// ownNames sets the macros j, w, m and k as Sendmail does before it reads its
-// configuration.
-func (c *config) ownNames(full string) {
-	short, domain, _ := strings.Cut(full, ".")
-	c.macros["j"], c.macros["k"], c.macros["w"], c.macros["m"] = full, full, short, domain
+// setNames sets the macros j, w, m and k, and the class w, as Sendmail does
+// before it reads its configuration.
+func (c *config) setNames(own hostNames) {
+	short, domain, _ := strings.Cut(own.full, ".")
+	c.macros["j"], c.macros["k"], c.macros["w"], c.macros["m"] = own.full, own.node, short, domain
 	c.macros["opMode"], c.macros["n"] = "v", "MAILER-DAEMON"
-	for _, name := range []string{full, short, "localhost"} {
+	for _, name := range append([]string{own.full, own.node, "localhost"}, own.others...) {
 		c.addWord("w", name, place{})
 	}
 }
@@ -260,12 +249,15 @@ func cutTabs(text string) (before, after string, found bool) {
 // startRuleset takes "3", "canonify", "canonify=3".
 func (r *configReader) startRuleset(text string) {
 	text, _, _ = strings.Cut(text, "#")
-	name, number, given := strings.Cut(text, "=")
-	name, number = lower(strings.TrimSpace(name)), strings.TrimSpace(number)
+	title, number, given := strings.Cut(text, "=")
+	title, number = strings.TrimSpace(title), strings.TrimSpace(number)
 	if given {
-		r.conf.numbers[name] = number
+		r.conf.numbers[lower(title)] = number
 	}
-	r.ruleset = r.conf.rulesetName(name)
+	r.ruleset = r.conf.rulesetName(title)
+	if _, ok := r.conf.titles[r.ruleset]; !ok {
+		r.conf.titles[r.ruleset] = title
+	}
 }
 
 // option takes "O Name=value" and its old form, "Ovalue" with one letter.
@@ -297,6 +289,7 @@ func (r *configReader) mapLine(text string, line int) {
 		return
 	}
 	m := &mapSpec{name: lower(words[0]), class: lower(words[1]), line: line}
+	m.keepQuotes = m.class == "dequote"
 	for _, w := range words[2:] {
 		switch {
 		case len(w) > 1 && w[0] == '-':
@@ -309,6 +302,12 @@ func (r *configReader) mapLine(text string, line int) {
 				m.matchOnly = true
 			case 'o':
 				m.optional = true
+			case 'q':
+				m.keepQuotes = true
+			case 'S':
+				if len(w) > 2 {
+					m.spaceSub = w[2]
+				}
 			}
 		case m.class == "sequence":
 			m.members = append(m.members, lower(w))

@@ -11,6 +11,8 @@ import (
 // cf/README, because nothing but recipients, and by standardChecks envelopes, is
 // asked of them.
 const standardRules = `O OperatorChars=.:%@!^/[]+
+O BlankSub=.
+O OldStyleHeaders=True
 O ForwardPath=$z/.forward.$w+$h:$z/.forward+$h:$z/.forward.$w:$z/.forward
 Kdequote dequote
 Kvirtuser hash -o /etc/mail/virtusertable

@@ -42,10 +42,8 @@ var domainFiles = []string{"etc/mail/local-host-names", "etc/mail/sendmail.cw", 
 func (h *Host) Domains(ctx context.Context) iter.Seq2[Domain, error] {
 	return func(yield func(Domain, error) bool) {
 		s := &domainScan{host: h, ctx: ctx, yield: yield, names: map[string]bool{}, files: map[string]bool{}}
-		for _, name := range []string{"etc/hostname", "etc/HOSTNAME", "etc/nodename", "etc/myname"} {
-			if !s.ownName(name) {
-				return
-			}
+		if !s.ownNames() {
+			return
 		}
 		for _, name := range domainFiles {
 			if !s.file(name, "w", place{}, true) {
@@ -67,23 +65,18 @@ type domainScan struct {
 	files map[string]bool // that were read, by their resolved paths
 }
 
-// ownName reads the machine's name out of the file that holds it.
-func (s *domainScan) ownName(name string) bool {
-	at, fi, err := s.host.lookup(name)
-	if missing(err) || err == nil && !fi.Mode.IsRegular() {
-		return true // no host has them all
+// ownNames reads the machine's names.
+func (s *domainScan) ownNames() bool {
+	own, err := s.host.ownNames(s.ctx)
+	if errors.Is(err, qmailkit.ErrIncomplete) {
+		return s.yield(Domain{}, err) && false
 	}
 	if err != nil {
-		return s.yield(Domain{}, place{path: name}.item("domains-unreadable", "the name of the host: %w", err))
+		return s.yield(Domain{}, place{}.item("domains-unreadable", "the name of the host: %w", err))
 	}
-	for l, err := range s.host.lines(s.ctx, at) {
-		if errors.Is(err, qmailkit.ErrIncomplete) {
-			return s.yield(Domain{}, err) && false
-		}
-		if err == nil && !skipped(l.text()) {
-			s.own = append(s.own, lower(strings.TrimSpace(l.text())))
-			break
-		}
+	s.own = []string{lower(own.node), lower(own.full)}
+	for _, name := range own.others {
+		s.own = append(s.own, lower(name))
 	}
 	return true
 }
