@@ -56,6 +56,7 @@ var targetScanner = scanner{".:%@!^/[]+"}
 // and angle brackets (parseaddr.c:prescan, recipient.c:sendtolist).
 func ParseTargets(list string) []Target {
 	var out []Target
+	list, _, _ = strings.Cut(list, "\x00")
 	for list != "" {
 		for list != "" && (isBlank(list[0]) || list[0] == ',') {
 			list = list[1:]
@@ -63,14 +64,14 @@ func ParseTargets(list string) []Target {
 		if list == "" {
 			break
 		}
-		toks, used, err := targetScanner.scan(list, ',')
+		toks, used, bad := targetScanner.scan(list, ',')
 		raw := trimBlanks(strings.TrimSuffix(list[:used], ","))
 		list = list[used:]
-		if err == nil && len(toks) == 0 {
+		if len(bad) == 0 && len(toks) == 0 {
 			continue // a comment only
 		}
 		t := Target{Type: TargetMalformed, Value: raw, Raw: raw}
-		if err == nil {
+		if len(bad) == 0 {
 			t.classify(toks)
 		}
 		out = append(out, t)
@@ -297,12 +298,15 @@ func (p *aliasReader) entry(lines []string, raw string) *Alias {
 		p.problem(p.at, qmailkit.Error, "alias-no-colon", "no colon behind the name in %.80q", text)
 		return nil
 	}
-	toks, used, err := targetScanner.scan(text, ':')
-	if err != nil || len(toks) == 0 {
+	toks, used, bad := targetScanner.scan(text, ':')
+	if len(toks) == 0 {
 		p.problem(p.at, qmailkit.Error, "alias-name", "%.80q is no name of an alias", text[:colon])
 		return nil
 	}
 	lhs := strings.TrimSuffix(text[:used], ":")
+	for _, words := range bad {
+		p.problem(p.at, qmailkit.Warning, "alias-name", "%.80q: %s", lhs, words)
+	}
 	if used > colon+1 {
 		p.problem(p.at, qmailkit.Warning, "alias-name", "the right side of %.80q begins behind the first colon, in the quotes", lhs)
 	}

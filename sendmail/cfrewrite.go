@@ -3,7 +3,7 @@ package sendmail
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 )
 
 // errRules says that the rules of a configuration do not come to an end.
@@ -16,6 +16,7 @@ type machine struct {
 	maps   func(name, key string, args []string) (value string, found bool)
 	macros map[string]string // of the address at hand, for $&x
 	steps  int               // left
+	words  []string          // what Sendmail complains about, in its words
 }
 
 // Bounds of one address.
@@ -25,51 +26,56 @@ const (
 	maxLoops = 100       // turns of one rule
 )
 
-// rewrite applies a ruleset. One that does not exist changes nothing.
-func (m *machine) rewrite(toks []string, ruleset string, depth int) ([]string, error) {
+func (m *machine) complain(format string, args ...any) {
+	m.words = append(m.words, fmt.Sprintf(format, args...))
+}
+
+// rewrite applies a ruleset; one that does not exist changes nothing. Where a
+// rule cannot be applied it gives false and the tokens as far as they were
+// rewritten, and, as Sendmail does, whoever called goes on with them.
+func (m *machine) rewrite(toks []string, ruleset string, depth int) ([]string, bool) {
 	if depth > maxCalls {
-		return nil, fmt.Errorf("%w: ruleset %s calls itself", errRules, ruleset)
+		m.complain("rewrite: excessive recursion (max %d), ruleset %s", maxCalls, m.conf.rulesetTitle(ruleset))
+		return toks, false
 	}
+	ok := true
 	rules := m.conf.rulesets[ruleset]
 	for i, loops := 0, 0; i < len(rules); {
 		if len(toks) > 0 && toks[0] == tokMailer {
 			break
 		}
-		r := &rules[i]
-		args, ok := m.match(r.left, toks)
-		if m.steps < 0 {
-			return nil, errRules
+		if loops++; loops > maxLoops {
+			m.complain("Infinite loop in ruleset %s, rule %d", m.conf.rulesetTitle(ruleset), i+1)
+			break
 		}
-		if !ok {
+		args, matches := m.match(rules[i].left, toks)
+		if m.steps < 0 {
+			return toks, false
+		}
+		if !matches {
 			i, loops = i+1, 0
 			continue
 		}
-		if loops++; loops > maxLoops {
-			return nil, fmt.Errorf("%w: line %d", errRules, r.line)
-		}
-		right, next, end := r.right, false, false
+		right, end := rules[i].right, false
 		if len(right) > 0 && right[0].kind == opToken {
 			switch right[0].text {
 			case tokUser:
-				right, next = right[1:], true
+				right = right[1:]
+				i, loops = i+1, 0
 			case tokHost:
 				right, end = right[1:], true
-			case tokMailer:
-				end = true
 			}
 		}
-		var err error
-		if toks, err = m.build(right, args, depth); err != nil {
-			return nil, err
+		made, good := m.build(right, args)
+		if !good {
+			return toks, false
 		}
-		if end {
+		toks, good = m.call(made, depth)
+		if ok = ok && good; end {
 			break
 		}
-		if next {
-			i, loops = i+1, 0
-		}
 	}
-	return toks, nil
+	return toks, ok
 }
 
 // A span is what an element of a left side matched.
@@ -136,7 +142,7 @@ func (m *machine) take(o op, toks []string, at, min int) (int, bool) {
 	case opIn:
 		for n := max(min, 1); n <= left; n++ {
 			m.steps -= n
-			if m.conf.inClass(o.text, m.conf.scanner().join(toks[at:at+n], 0)) {
+			if m.conf.inClass(o.text, m.conf.scanner().join(toks[at:at+n], m.conf.spaceSub)) {
 				return at + n, true
 			}
 		}
@@ -155,7 +161,7 @@ func (m *machine) take(o op, toks []string, at, min int) (int, bool) {
 		}
 		return at + len(value), true
 	}
-	return at + 1, left > 0 && strings.EqualFold(o.text, toks[at])
+	return at + 1, left > 0 && lower(o.text) == lower(toks[at])
 }
 
 func (m *machine) macro(name string) string {
@@ -165,12 +171,11 @@ func (m *machine) macro(name string) string {
 	return m.conf.macro(name)
 }
 
-// build makes the tokens of a right side.
-func (m *machine) build(right []op, args [][]string, depth int) ([]string, error) {
+// build makes the tokens of a right side; false says that a value has none.
+func (m *machine) build(right []op, args [][]string) ([]string, bool) {
 	s := m.conf.scanner()
 	out := make([]string, 0, 16)
 	var begin []int // places in out where look-ups begin
-	calls := -1     // place of the first call in out
 	for _, o := range right {
 		switch o.kind {
 		case opArg:
@@ -178,8 +183,13 @@ func (m *machine) build(right []op, args [][]string, depth int) ([]string, error
 				out = append(out, args[o.n]...)
 			}
 		case opMacro:
-			value, _, _ := s.scan(m.macro(o.text), 0)
-			out = append(out, value...)
+			if value := m.macro(o.text); value != "" {
+				toks, ok := m.scan(s, value)
+				if !ok {
+					return nil, false
+				}
+				out = append(out, toks...)
+			}
 		case opMapBegin, opHostBegin:
 			begin = append(begin, len(out))
 		case opMapEnd, opHostEnd:
@@ -188,56 +198,71 @@ func (m *machine) build(right []op, args [][]string, depth int) ([]string, error
 			}
 			from := begin[len(begin)-1]
 			begin = begin[:len(begin)-1]
-			out = append(out[:from], m.lookup(out[from:], o.kind == opHostEnd)...)
-		case opCall:
-			if calls < 0 {
-				calls = len(out)
+			found, ok := m.lookup(out[from:], o.kind == opHostEnd)
+			if !ok {
+				return nil, false
 			}
+			out = append(out[:from], found...)
+		case opCall:
 			out = append(out, tokCall)
 		case opToken:
 			out = append(out, o.text)
 		}
 		if len(out) > maxTokens {
-			return nil, errTokens
+			m.complain("rewrite: expansion too long")
+			return nil, false
 		}
 	}
-	if calls < 0 {
-		return out, nil
-	}
-	return m.call(out, depth)
+	return out, true
+}
+
+// scan takes a value apart that comes out of a macro or a map.
+func (m *machine) scan(s scanner, value string) ([]string, bool) {
+	toks, _, words := s.scan(value, 0)
+	m.words = append(m.words, words...)
+	return toks, len(toks) > 0
 }
 
 // tokCall is $> while a right side is built.
 const tokCall = "\x00>"
 
 // call runs the rulesets that are called in tokens, the last one first, each
-// with all that is behind it.
-func (m *machine) call(toks []string, depth int) ([]string, error) {
-	for i := len(toks) - 1; i >= 0; i-- {
+// with all that is behind it. Where one fails, those before it are not run and
+// stay as they are (parseaddr.c:callsubr).
+func (m *machine) call(toks []string, depth int) ([]string, bool) {
+	type subroutine struct {
+		at   int
+		name string
+	}
+	var calls []subroutine
+	for i := 0; i+1 < len(toks); i++ {
 		if toks[i] != tokCall {
 			continue
 		}
-		if i+1 == len(toks) {
-			return toks[:i], nil
+		name := m.conf.rulesetName(unquote(toks[i+1]))
+		if len(m.conf.rulesets[name]) > 0 {
+			calls = append(calls, subroutine{i, name})
+			continue
 		}
-		name := m.conf.rulesetName(strings.Trim(toks[i+1], `"`))
-		result, err := m.rewrite(toks[i+2:], name, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		toks = append(toks[:i:i], result...)
+		toks = slices.Delete(toks, i, i+2) // and Sendmail does not look at what is now here
 	}
-	return toks, nil
+	for _, c := range slices.Backward(calls) {
+		result, ok := m.rewrite(toks[c.at+2:], c.name, depth+1)
+		if toks = append(toks[:c.at:c.at], result...); !ok {
+			return toks, false
+		}
+	}
+	return toks, true
 }
 
 // lookup does $(map key $@ arg $: default $), and $[ host $: default $], which
 // without a name server finds nothing.
-func (m *machine) lookup(toks []string, host bool) []string {
+func (m *machine) lookup(toks []string, host bool) ([]string, bool) {
 	s := m.conf.scanner()
 	name := "host"
 	if !host {
 		if len(toks) == 0 {
-			return nil
+			return nil, true
 		}
 		name, toks = toks[0], toks[1:]
 	}
@@ -255,19 +280,49 @@ func (m *machine) lookup(toks []string, host bool) []string {
 			break
 		}
 	}
-	key := s.join(parts[0], m.conf.spaceSub)
+	sub := m.conf.spaceSub
+	spec := m.conf.maps[lower(name)]
+	keySub := sub
+	if spec != nil && spec.spaceSub != 0 {
+		keySub = spec.spaceSub
+	}
+	key := s.join(parts[0], keySub)
+	if spec == nil || !spec.keepQuotes {
+		key = unquote(key)
+	}
+	args := []string{key}
+	for _, p := range parts[1:] {
+		args = append(args, s.join(p, sub))
+	}
+	value, ok := "", false
 	if !host {
-		args := []string{key}
-		for _, p := range parts[1:] {
-			args = append(args, s.join(p, m.conf.spaceSub))
-		}
-		if value, ok := m.maps(name, key, args); ok {
-			found, _, _ := s.scan(value, 0)
-			return found
-		}
+		value, ok = m.find(spec, name, key, args)
 	}
-	if given {
-		return append([]string(nil), fallback...)
+	switch {
+	case ok && value == "":
+		return nil, true
+	case ok:
+		return m.scan(s, value)
+	case given && len(fallback) > 0 && !slices.ContainsFunc(fallback, isMark):
+		return m.scan(s, s.join(fallback, sub))
+	case given:
+		return append([]string(nil), fallback...), true
 	}
-	return append([]string(nil), parts[0]...)
+	return append([]string(nil), parts[0]...), true
+}
+
+// find asks a map. One of the class macro sets a macro.
+func (m *machine) find(spec *mapSpec, name, key string, args []string) (string, bool) {
+	if spec != nil && spec.class == "macro" {
+		macro, _ := macroName(key)
+		if macro == "" {
+			return "", false
+		}
+		delete(m.macros, macro)
+		if len(args) > 1 {
+			m.macros[macro] = args[1]
+		}
+		return "", true
+	}
+	return m.maps(name, key, args)
 }

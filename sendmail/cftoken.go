@@ -1,9 +1,6 @@
 package sendmail
 
-import (
-	"errors"
-	"strings"
-)
+import "strings"
 
 // Tokens of a rule, and of an address that is rewritten, are strings. Those of
 // two bytes that begin with a NUL, which no address holds, stand for what a
@@ -16,13 +13,6 @@ const (
 )
 
 func isMark(tok string) bool { return len(tok) == 2 && tok[0] == 0 }
-
-// maxTokens bounds the tokens of an address (MAXATOM in conf.h).
-const maxTokens = 1000
-
-// maxAddress bounds the bytes of one (MAXNAME in conf.h is 256 there; what is
-// longer is refused by Sendmail too).
-const maxAddress = 255
 
 // alwaysOperators are operators whatever OperatorChars says (DELIMCHARS, of
 // which CR and LF never get here).
@@ -37,135 +27,225 @@ func (s scanner) operator(c byte) bool {
 
 func isBlank(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
-// What prescan complains about.
-var (
-	errQuote    = errors.New("unbalanced '\"'")
-	errComment  = errors.New("unbalanced '('")
-	errComment2 = errors.New("unbalanced ')'")
-	errAngle    = errors.New("unbalanced '<'")
-	errAngle2   = errors.New("unbalanced '>'")
-	errTokens   = errors.New("address too long")
+// Bounds of an address (conf.h: MAXNAME, MAXATOM, PSBUFSIZE).
+const (
+	maxTokens  = 1000
+	maxToken   = 256
+	maxAddress = 255
+	maxScanned = 1250 // bytes of all tokens, each with one more
 )
 
+// What prescan complains about, in its own words.
+const (
+	badQuote    = `Unbalanced '"'`
+	badComment  = "Unbalanced '('"
+	badComment2 = "Unbalanced ')'"
+	badAngle    = "Unbalanced '<'"
+	badAngle2   = "Unbalanced '>'"
+	badTokens   = "prescan: too many tokens"
+	badToken    = "prescan: token too long"
+	badLength   = "Address too long"
+)
+
+// States of a scan.
+const (
+	scanOperator = iota
+	scanAtom
+	scanQuote
+	scanBlank
+)
+
+// A scan is the work of scanner.scan (parseaddr.c:prescan).
+type scan struct {
+	scanner
+	text     string
+	delim    byte
+	at       int // of the next byte
+	state    int
+	comments int // parentheses that are open
+	angles   int // angle brackets that are open
+	route    bool
+	slash    bool // the last byte was a backslash
+	size     int  // bytes of all tokens
+	toks     []string
+	errs     []string
+}
+
+// noByte stands where a byte was taken out of the text.
+const noByte = -1
+
 // scan gives the tokens of the first address in text, which delim ends (0 for
-// the end of the text), and the number of bytes that it takes, with delim.
-// Comments in parentheses are left out. What is unbalanced is an error, but
-// the tokens are there too.
-func (s scanner) scan(text string, delim byte) (toks []string, used int, err error) {
-	const (
-		opr = iota // an operator, or the start
-		atom
-		quote
-		space
-	)
-	var b strings.Builder
-	state, slash, comments, angles := opr, false, 0, 0
-	flush := func() {
-		if b.Len() > 0 {
-			toks = append(toks, b.String())
-			b.Reset()
+// the end of the text; ' ' is any blank), and the number of bytes that it takes,
+// with delim. Comments in parentheses are left out. Where something is
+// unbalanced, the tokens are there beside the errors, put right as Sendmail
+// does; an address that is too long has none.
+func (s scanner) scan(text string, delim byte) (toks []string, used int, errs []string) {
+	text, _, _ = strings.Cut(text, "\x00") // Sendmail's texts end there
+	w := scan{scanner: s, text: text, delim: delim, state: scanAtom}
+	c := noByte
+	for {
+		var ok bool
+		if c, ok = w.token(c); !ok {
+			return nil, min(max(w.at-1, 1), len(text)), w.errs
+		}
+		if c == 0 || c == int(delim) && w.angles == 0 {
+			return w.toks, min(w.at, len(text)), w.errs
 		}
 	}
-	i := 0
-	for ; i < len(text); i++ {
-		c := text[i]
-		if slash {
-			slash = false
-			if comments > 0 {
-				continue
+}
+
+// token reads one token, of which first may be the first byte, and gives the
+// byte behind it; false says that the address is too long.
+func (w *scan) token(first int) (behind int, ok bool) {
+	var b []byte
+	c := first
+	for end := false; !end; {
+		if c != noByte && !w.slash {
+			if b = append(b, byte(c)); c == 0xff {
+				b[len(b)-1] = 0x7f // prescan takes the highest bit off this byte alone
 			}
-			if c != '!' || state == quote {
-				b.WriteByte('\\')
-			}
-			b.WriteByte(c)
-			if state != quote {
-				state = atom
-			}
-			continue
+			w.size++
 		}
-		switch {
-		case c == '\\':
-			if state == opr || state == space {
-				flush()
-				state = atom
-			}
-			slash = true
-			continue
-		case state == quote:
-			b.WriteByte(c)
-			if c == '"' {
-				flush()
-				state = opr
-			}
-			continue
-		case c == '(':
-			comments++
-			continue
-		case c == ')':
-			if comments == 0 {
-				err = errComment2
-			} else {
-				comments--
-			}
-			continue
-		case comments > 0:
-			continue
-		case c == '<':
-			angles++
-		case c == '>':
-			if angles == 0 {
-				err = errAngle2
-				continue
-			}
-			angles--
+		var quoted bool
+		if c, quoted, end = w.next(); quoted {
+			b = append(b, '\\')
+			w.size++
+		} else if !end && c != noByte {
+			c, end = w.step(c)
 		}
-		if c == delim && delim != 0 && angles == 0 {
-			flush()
-			return s.checked(toks, i+1, err)
-		}
-		switch {
-		case c == '"':
-			flush()
-			b.WriteByte(c)
-			state = quote
-		case isBlank(c):
-			flush()
-			state = space
-		case s.operator(c):
-			flush()
-			toks = append(toks, string(c))
-			state = opr
-		default:
-			if state != atom {
-				flush()
-			}
-			b.WriteByte(c)
-			state = atom
+		if w.size > maxScanned {
+			return w.refuse(badLength)
 		}
 	}
 	switch {
-	case state == quote:
-		b.WriteByte('"')
-		err = errQuote
-	case comments > 0:
-		err = errComment
-	case angles > 0:
-		err = errAngle
+	case len(b) == 0:
+		return c, true
+	case len(w.toks) == maxTokens:
+		return w.refuse(badTokens)
+	case len(b) > maxToken:
+		return w.refuse(badToken)
 	}
-	flush()
-	if angles > 0 {
-		for ; angles > 0; angles-- {
-			toks = append(toks, ">")
-		}
-	}
-	return s.checked(toks, i, err)
+	w.size++
+	w.toks = append(w.toks, string(b))
+	return c, true
 }
 
-func (s scanner) checked(toks []string, used int, err error) ([]string, int, error) {
-	if len(toks) > maxTokens {
-		return nil, used, errTokens
+func (w *scan) refuse(words string) (int, bool) {
+	w.errs = append(w.errs, words)
+	return 0, false
+}
+
+// step goes to the next state (parseaddr.c:StateTab), and says whether c begins
+// a token. A blank is no part of one.
+func (w *scan) step(c int) (int, bool) {
+	next := scanAtom
+	switch {
+	case c == ')' || isBlank(byte(c)):
+		next = scanBlank
+	case c == '"':
+		next = scanQuote
+	case w.operator(byte(c)):
+		next = scanOperator
 	}
-	return toks, used, err
+	was := w.state
+	if was == scanQuote {
+		if next == scanQuote {
+			w.state = scanOperator
+		}
+		return c, false
+	}
+	w.state = next
+	if next == scanBlank {
+		return noByte, was != scanBlank
+	}
+	return c, was == scanOperator || was == scanAtom && next != scanAtom
+}
+
+// next reads a byte. At the end of the text it gives what is missing there, and
+// then 0. end says that the address ends here; quoted that a backslash stands
+// before the byte.
+func (w *scan) next() (c int, quoted, end bool) {
+	if w.at < len(w.text) {
+		c = int(w.text[w.at])
+	}
+	w.at++
+	switch {
+	case c == 0:
+		switch {
+		case w.state == scanQuote:
+			c = w.repair(badQuote, '"')
+		case w.comments > 0:
+			c = w.repair(badComment, ')')
+		case w.angles > 0:
+			c = w.repair(badAngle, '>')
+		default:
+			return 0, false, true
+		}
+	case c == int(w.delim) && w.comments == 0 && w.state != scanQuote:
+		if w.angles == 0 {
+			return c, false, true
+		}
+		if w.delim == ',' && !w.route {
+			c = w.repair(badAngle, '>')
+		}
+	}
+	if w.slash {
+		w.slash = false
+		if w.comments > 0 {
+			return noByte, false, false
+		}
+		if c != '!' || w.state == scanQuote {
+			return c, true, false
+		}
+	}
+	if c = w.special(c); c == noByte {
+		return c, false, false
+	}
+	return c, false, c == int(w.delim) && w.angles == 0 && w.state != scanQuote
+}
+
+// repair notes what is missing and gives it instead of the byte at hand, which
+// comes again.
+func (w *scan) repair(words string, c byte) int {
+	w.errs = append(w.errs, words)
+	w.at--
+	return int(c)
+}
+
+// special looks at bytes that have a meaning to the scan itself.
+func (w *scan) special(c int) int {
+	switch {
+	case c == '\\':
+		w.slash = true
+	case w.state == scanQuote:
+	case c == '(':
+		w.comments++
+		return noByte
+	case c == ')' && w.comments == 0:
+		w.errs = append(w.errs, badComment2)
+		return noByte
+	case c == ')':
+		w.comments--
+	case w.comments > 0:
+		return noByte
+	case c == '<':
+		w.angles++
+		rest := w.text[min(w.at, len(w.text)):]
+		for rest != "" && isBlank(rest[0]) {
+			rest = rest[1:]
+		}
+		w.route = w.route || strings.HasPrefix(rest, "@")
+	case c == '>':
+		w.route = false
+		if w.angles == 0 {
+			w.errs = append(w.errs, badAngle2)
+			return noByte
+		}
+		w.angles--
+	case w.delim == ' ' && isBlank(byte(c)):
+		return ' '
+	}
+	return c
 }
 
 // atomic says that a token is neither an operator nor a mark, so that a blank

@@ -322,8 +322,8 @@ func (x *Expander) readAliasFile(ctx context.Context, name string) error {
 	af := aliasFile{path: at, file: file, keys: map[string]*Alias{}}
 	e := x.expansion(ctx)
 	for a := range file.Entries() {
-		r, _, err := e.parse(a.lhs, 0)
-		if err == nil && r.state == stateOK && strings.Contains(r.flags(), "A") {
+		r, _, _ := e.parse(a.lhs, 0)
+		if r != nil && r.state != stateBad && r.has("A") {
 			af.keys[lower(r.user)] = a
 			continue
 		}
@@ -360,7 +360,7 @@ func (x *Expander) lookup(name, key string, args []string) (string, bool) {
 		}
 		return "", false
 	case "user":
-		a, _ := x.findUser(unquote(key))
+		a, _ := x.findUser(key)
 		return key + spec.suffix, a != nil
 	}
 	t := x.tables[spec.name]

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -124,6 +123,9 @@ func sentence(err error) string {
 func (e *expansion) include(name string, forwarding bool, a *recipient, level int) error {
 	e.reads++
 	x := e.x
+	if !strings.HasPrefix(name, "/") {
+		return errNotPermitted // it is looked for in the directory of the queue, which is root's
+	}
 	uid, gid := x.defaultUser()
 	control := a.control()
 	if control != nil {
@@ -184,9 +186,6 @@ func (e *expansion) includeLines(list *List, path string, forwarding bool, a *re
 		kind = "forward"
 	}
 	for _, l := range list.lines {
-		if len(l.raw) > maxListLine {
-			continue
-		}
 		if text := listText(l.raw); text != "" {
 			n += e.list(text, a, level+1, func() *Step { return &Step{kind, a.user, path, l.at.line} })
 		}
@@ -216,25 +215,6 @@ func (x *Expander) listOwner(a, control *recipient, fi qmailkit.FileInfo) {
 		}
 	}
 	a.uid, a.badShell = fi.UID, true
-}
-
-// defaultUser is the user who reads lists of aliases: DefaultUser, else 1 and 1.
-func (x *Expander) defaultUser() (uid, gid int) {
-	value := x.conf.options["defaultuser"]
-	first, second, ok := strings.Cut(value, ":")
-	if !ok {
-		first, second, _ = strings.Cut(value, ".")
-	}
-	uid, gid = 1, 1
-	if n, err := strconv.Atoi(first); err == nil {
-		uid = n
-	} else if a := x.users[first]; a != nil {
-		uid, gid = a.UID, a.GID
-	}
-	if n, err := strconv.Atoi(second); err == nil {
-		gid = n
-	}
-	return uid, gid
 }
 
 // A fileCheck looks at files as safefile.c does for a user.
@@ -271,7 +251,11 @@ func (c *fileCheck) dirs(name string, links int) error {
 		case "":
 			continue
 		case "..":
-			return fmt.Errorf("%w: a .. in the path", ErrUnsafe)
+			at = at[:max(strings.LastIndexByte(at, '/'), 0)]
+			if at == "" {
+				at = "."
+			}
+			continue
 		}
 		if part != "." {
 			at = join(at, part)

@@ -11,19 +11,6 @@ import (
 // corpora are the hosts whose verdicts the real program has given.
 var corpora = []string{"plain", "relay"}
 
-// exceptions are addresses for which Expand deliberately differs, with the
-// reason.
-var exceptions = map[string]string{
-	"latin":                "-bv prints seven bits",
-	"latin@example.com":    "-bv prints seven bits",
-	"tmp@example.com":      "-bv shows a temporary error twice",
-	"tmp+d@example.com":    "-bv shows a temporary error twice",
-	"vloop1@example.com":   "-bv tells about each ruleset of the loop",
-	"vloop2@example.com":   "-bv tells about each ruleset of the loop",
-	"vloop1+d@example.com": "-bv tells about each ruleset of the loop",
-	"vloop2+d@example.com": "-bv tells about each ruleset of the loop",
-}
-
 // TestCorpus compares Expand with the verdicts that the real program gave
 // (TestPeerCorpus).
 func TestCorpus(t *testing.T) {
@@ -47,12 +34,6 @@ func compareVerdicts(t *testing.T, x *Expander, addresses []string, want map[str
 	t.Helper()
 	for _, a := range addresses {
 		got := verdict(t, x, a)
-		if reason, odd := exceptions[a]; odd {
-			if slices.Equal(got, want[a]) {
-				t.Errorf("%q is an exception (%s), but there is no difference", a, reason)
-			}
-			continue
-		}
 		if !slices.Equal(got, want[a]) {
 			t.Errorf("%q:\n got %q\nwant %q", a, got, want[a])
 		}

@@ -258,11 +258,23 @@ func verdict(tb testing.TB, x *Expander, address string) []string {
 		}
 		line += ", user " + d.User
 		if d.Kind == DeliverError {
+			if d.Code/100 == 4 && d.Mailer == errorMailer {
+				lines = append(lines, sevenBits(line)) // it would wait, so -bv shows it with the others
+			}
 			line = d.Text
 		}
-		lines = append(lines, line)
+		lines = append(lines, sevenBits(line))
 	}
 	return sorted(lines)
+}
+
+// sevenBits is what -bv prints of a text.
+func sevenBits(s string) string {
+	b := []byte(s)
+	for i := range b {
+		b[i] &= 0x7f
+	}
+	return string(b)
 }
 
 // sorted sorts the lines of a verdict. How often it says that the aliases are too

@@ -35,10 +35,11 @@ type ListOptions struct {
 
 // ReadList reads a .forward or an :include: file (recipient.c:include): every
 // line is a list of addresses, "#" in the first column makes it a comment, and
-// so does "#@#" behind a blank for what follows. A line that Sendmail would cut
-// in two is a Problem, "sendmail.list-long-line", and an address whose quotes or
-// brackets do not end is "sendmail.list-malformed"; neither has targets. What
-// was read is there when the error is not nil.
+// so does "#@#" behind a blank for what follows. A line that is too long for
+// Sendmail is cut as Sendmail cuts it, perhaps in the middle of an address, and
+// is a Problem, "sendmail.list-long-line". An address whose quotes or brackets
+// do not end is "sendmail.list-malformed", and none of the Targets. What was
+// read is there when the error is not nil.
 func ReadList(ctx context.Context, r io.Reader, opts *ListOptions) (*List, []qmailkit.Problem, error) {
 	var o ListOptions
 	if opts != nil {
@@ -52,25 +53,33 @@ func ReadList(ctx context.Context, r io.Reader, opts *ListOptions) (*List, []qma
 		if err != nil {
 			return f, problems, fmt.Errorf("%s:%d: offset %d: %w", o.Path, at.line, at.offset, err)
 		}
-		l := listLine{raw: raw, at: at}
 		if len(raw) > maxListLine {
 			problems = append(problems, at.problem(qmailkit.Error, "list-long-line",
-				"%w: %d bytes, of which Sendmail reads %d", ErrLongLine, len(raw), maxListLine))
-		} else {
-			for _, t := range ParseTargets(listText(raw)) {
-				if t.Type == TargetMalformed {
-					problems = append(problems, at.problem(qmailkit.Error, "list-malformed", "%.80q is no address", t.Raw))
-					continue
-				}
-				t.Path, t.Line = at.path, at.line
-				l.targets = append(l.targets, t)
-			}
+				"%w: %d bytes; Sendmail begins a new line behind every %d", ErrLongLine, len(raw), maxListLine))
 		}
-		f.lines = append(f.lines, l)
+		for n := 0; raw != ""; raw = raw[n:] {
+			n = min(len(raw), maxListLine)
+			l := listLine{raw: raw[:n], at: at}
+			problems = append(problems, l.parse()...)
+			f.lines = append(f.lines, l)
+			at.offset += int64(n)
+		}
 		at.line++
-		at.offset += int64(len(raw))
 	}
 	return f, problems, nil
+}
+
+// parse finds the addresses of a line.
+func (l *listLine) parse() (problems []qmailkit.Problem) {
+	for _, t := range ParseTargets(listText(l.raw)) {
+		if t.Type == TargetMalformed {
+			problems = append(problems, l.at.problem(qmailkit.Error, "list-malformed", "%.80q is no address", t.Raw))
+			continue
+		}
+		t.Path, t.Line = l.at.path, l.at.line
+		l.targets = append(l.targets, t)
+	}
+	return problems
 }
 
 // listText is a line without its end and without comments.

@@ -78,9 +78,10 @@ func (x *Expander) Envelope(ctx context.Context, c Client, sender, recipient str
 		name, resolved = "["+c.addr()+"]", "FAIL"
 	}
 	p := &policyRun{x: x, e: x.expansion(ctx)}
-	p.m = p.e.machine(map[string]string{
+	p.e.macros = map[string]string{
 		"client_addr": c.addr(), "client_name": name, "client_resolve": resolved, "f": sender, "addr_type": "e r",
-	})
+	}
+	p.m = p.e.machine()
 	p.m.maps = p.lookup
 	s := x.conf.scanner()
 	client, _, _ := s.scan(name, 0)
@@ -127,11 +128,6 @@ func (p *policyRun) lookup(name, key string, args []string) (string, bool) {
 	case spec == nil:
 	case spec.class == "host":
 		return key + spec.suffix, true
-	case spec.class == "macro":
-		if macro := strings.Trim(key, "${}"); len(args) > 1 {
-			p.m.macros[macro] = args[1]
-		}
-		return "", true
 	}
 	return p.x.lookup(name, key, args)
 }
@@ -141,9 +137,12 @@ func (p *policyRun) ask(ruleset string, toks []string) (Answer, error) {
 	if len(p.x.conf.rulesets[p.x.conf.rulesetName(ruleset)]) == 0 {
 		return Answer{}.ok(), nil
 	}
-	toks, err := p.m.rewrite(toks, p.x.conf.rulesetName(ruleset), 0)
-	if err != nil || len(toks) < 2 || toks[0] != tokMailer {
-		return Answer{}.ok(), err
+	toks, _ = p.m.rewrite(toks, p.x.conf.rulesetName(ruleset), 0)
+	if p.m.steps < 0 {
+		return Answer{}, errRules
+	}
+	if len(toks) < 2 || toks[0] != tokMailer {
+		return Answer{}.ok(), nil
 	}
 	host, user := []string(nil), toks[2:]
 	if len(user) > 0 && user[0] == tokHost {
@@ -156,16 +155,16 @@ func (p *policyRun) ask(ruleset string, toks []string) (Answer, error) {
 	if len(user) > 0 && user[0] == tokUser {
 		user = user[1:]
 	}
-	s := p.x.conf.scanner()
+	s, sub := p.x.conf.scanner(), p.x.conf.spaceSub
 	switch mailer := lower(toks[1]); {
 	case mailer == "discard":
 		return Answer{Action: AccessDiscard}, nil
 	case mailer != "error": // such as $# OK
 		return Answer{}.ok(), nil
-	case lower(s.join(host, 0)) == "quarantine":
+	case lower(s.join(host, sub)) == "quarantine":
 		return Answer{Action: AccessQuarantine, Text: unquote(s.join(user, ' '))}, nil
 	}
 	r := &recipient{}
-	p.e.buildError(r, s.join(host, 0), s.join(user, ' '))
+	r.refusedByRules(s.join(host, sub), s.join(user, ' '))
 	return Answer{Action: AccessReject, Code: r.code, Status: r.status, Text: r.text}, nil
 }
