@@ -93,6 +93,9 @@ func (c *Committer) commit(g *group) error {
 			return err
 		}
 	}
+	if err := c.announce(g); err != nil {
+		return err
+	}
 	if err := c.place(g); err != nil {
 		return err
 	}

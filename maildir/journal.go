@@ -29,8 +29,11 @@ import (
 //	                                  ID in it, else 0.RID.qmailkit,S=0
 //	A GROUP ID                        this intent of GROUP is void: its file was gone
 //	D GROUP                           all else of GROUP is done
+//	W ID                              the message is about to be taken back
 //	X ID                              the message was taken back: it may come again
-//	F TIME FOLDER ID SUB NAME         the message was given other flags by an import
+//	R TIME FOLDER ID SUB NAME         the message is about to be given other flags, or
+//	                                  another folder, by an import
+//	F TIME FOLDER ID SUB NAME         it was given them
 //	S FOLDER FILE SUM                 the file beside the messages was brought, with
 //	                                  contents of that checksum
 //
@@ -62,7 +65,7 @@ func appendLine(b []byte, text string) []byte {
 
 // A record is one line of the journal.
 type record struct {
-	kind   byte // 'I', 'A', 'D', 'F', 'X' or 'S'
+	kind   byte // 'I', 'A', 'D', 'R', 'F', 'W', 'X' or 'S'
 	group  uint64
 	time   int64
 	folder string
@@ -80,14 +83,14 @@ func (r *record) text() string {
 	switch r.kind {
 	case 'I':
 		return fmt.Sprintf("I %d %d %s %s %s %s", r.group, r.time, escape(r.folder), r.id, sub, escape(r.name.String()))
-	case 'F':
-		return fmt.Sprintf("F %d %s %s %s %s", r.time, escape(r.folder), r.id, sub, escape(r.name.String()))
+	case 'R', 'F':
+		return fmt.Sprintf("%c %d %s %s %s %s", r.kind, r.time, escape(r.folder), r.id, sub, escape(r.name.String()))
 	}
 	switch r.kind {
 	case 'A':
 		return fmt.Sprintf("A %d %s", r.group, r.id)
-	case 'X':
-		return fmt.Sprintf("X %s", r.id)
+	case 'W', 'X':
+		return fmt.Sprintf("%c %s", r.kind, r.id)
 	case 'S':
 		return fmt.Sprintf("S %s %s %s", escape(r.folder), escape(r.side), r.id)
 	}
@@ -126,8 +129,8 @@ func parseRecord(text string) (record, error) {
 		r.kind = 'D'
 		r.group = number(f[1])
 		return r, err
-	case len(f) == 2 && f[0] == "X":
-		r.kind = 'X'
+	case len(f) == 2 && (f[0] == "W" || f[0] == "X"):
+		r.kind = f[0][0]
 		id, ok := parseID(f[1])
 		if r.id = id; !ok {
 			return r, bad
@@ -147,8 +150,8 @@ func parseRecord(text string) (record, error) {
 		r.kind = 'I'
 		r.group = number(f[1])
 		f = f[2:]
-	case len(f) == 6 && f[0] == "F":
-		r.kind = 'F'
+	case len(f) == 6 && (f[0] == "R" || f[0] == "F"):
+		r.kind = f[0][0]
 		f = f[1:]
 	default:
 		return r, bad
@@ -249,6 +252,8 @@ type journal struct {
 	size    int64   // bytes that are good
 	done    []known // sorted by id
 	pending []record
+	moving  map[ID]record  // were about to get another place, perhaps did
+	taking  map[ID]bool    // were about to be taken back, perhaps were
 	sides   map[sideKey]ID // what files beside the messages were brought as
 	group   uint64         // last group number used
 	look    bool           // only looked at: nothing is mended
@@ -386,7 +391,7 @@ func (j *journal) close() error {
 
 // reload reads the journal again after recovery has ended its intents.
 func (j *journal) reload() error {
-	j.done, j.pending = nil, nil
+	j.done, j.pending, j.moving, j.taking = nil, nil, nil, nil
 	if _, err := j.f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}

@@ -36,6 +36,9 @@ func TestRecord(t *testing.T) {
 		{kind: 'I', group: 1 << 61, folder: ".", id: testID, name: name.Bare()},
 		{kind: 'F', time: 99, folder: ".Ü", id: testID, cur: true, name: name},
 		{kind: 'I', group: 7, time: 99, folder: ".", id: ID{9}, cur: true, name: name}, // keeps the name that another move has made
+		{kind: 'R', time: 99, folder: ".", id: testID, cur: true, name: name},
+		{kind: 'W', id: testID},
+		{kind: 'X', id: testID},
 		{kind: 'A', group: 3, id: testID},
 		{kind: 'D', group: 3},
 	} {

@@ -156,9 +156,15 @@ func (jr *journalReader) take(r record, off int64) error {
 	switch r.kind {
 	case 'S':
 		jr.j.side(&r)
+	case 'R':
+		jr.j.begin(&r)
 	case 'F':
+		delete(jr.j.moving, r.id)
 		jr.j.add(&r, off)
+	case 'W':
+		jr.j.begin(&r)
 	case 'X':
+		delete(jr.j.taking, r.id)
 		jr.j.add(&r, off)
 		jr.j.done[len(jr.j.done)-1].gone = true
 	case 'I':

@@ -40,7 +40,12 @@ func (im *Importer) recover() error {
 	if err := im.sweep(folders); err != nil {
 		return err
 	}
-	if len(groups) == 0 {
+	begun, err := im.begun(touched)
+	if err != nil {
+		return err
+	}
+	lines = append(lines, begun...)
+	if len(groups) == 0 && len(lines) == 0 {
 		return nil
 	}
 	for name := range touched {

@@ -86,20 +86,20 @@ func (im *Importer) stands(dirs map[string]*Dir, r *record) (bool, error) {
 	return err == nil && fi.Mode.IsRegular(), err
 }
 
-// takeBack forgets first: a message that is forgotten and still there is found
-// by its name, while one that is known and gone would never come again.
+// takeBack notes first what it is about to do, and forgets last: cut off between
+// the two, the next import ends it.
 func (im *Importer) takeBack(dirs map[string]*Dir, batch []record) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	var lines []byte
-	for i := range batch {
-		lines = appendLine(lines, (&record{kind: 'X', id: batch[i].id}).text())
+	note := func(kind byte) error {
+		var lines []byte
+		for i := range batch {
+			lines = appendLine(lines, (&record{kind: kind, id: batch[i].id}).text())
+		}
+		return im.j.append(lines)
 	}
-	if err := im.j.append(lines); err != nil {
-		return err
-	}
-	if err := im.j.sync(); err != nil {
+	if err := errors.Join(note('W'), im.j.sync()); err != nil {
 		return err
 	}
 	touched := map[string]bool{}
@@ -116,5 +116,5 @@ func (im *Importer) takeBack(dirs map[string]*Dir, batch []record) error {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(note('X'), im.j.sync())
 }

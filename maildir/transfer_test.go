@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/qmailkit/qmailkit"
+	"github.com/qmailkit/qmailkit/internal/safefs"
 )
 
 // oldMaildir is a Maildir as Courier and Dovecot leave it, with names of all
@@ -497,6 +498,85 @@ func TestTransferMoving(t *testing.T) {
 		t.Fatalf("%v, %+v", err, m)
 	}
 	sameMail(t, mail(t, from), mail(t, to))
+}
+
+// TestTransferCutFollowing cuts off, at each step, a run that follows changes
+// of the source. The source changes again: the next run follows, because what
+// the one before has done is not taken for the owner's doing.
+func TestTransferCutFollowing(t *testing.T) {
+	follow := func(from, to string, hook safefs.Hook) error {
+		src, err := os.OpenRoot(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer src.Close()
+		dst, err := os.OpenRoot(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dst.Close()
+		here := map[string]bool{}
+		for name := range mail(t, from) {
+			n, _ := ParseName(filepath.Base(name))
+			here[n.Base()] = true
+		}
+		c := NewCommitter(&CommitOptions{Writers: 1, hook: hook})
+		im, err := c.Import(dst, "M", nil)
+		if err != nil {
+			return errors.Join(err, c.Close())
+		}
+		_, err = im.Transfer(t.Context(), qmailkit.NewTree(src), "M", &TransferOptions{Source: "M"})
+		return errors.Join(err, im.Close(func(*Dir) error {
+			_, err := im.Withdraw(t.Context(), func(e Entry) bool { return !here[e.Name.Base()] })
+			return err
+		}), c.Close())
+	}
+	remove := func(from, name string) {
+		if err := os.Remove(filepath.Join(from, "M", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for at := 1; ; at++ {
+		from, to := fastDir(t), fastDir(t)
+		for _, dir := range []string{"new", "cur", "tmp", ".A/new", ".A/cur", ".A/tmp"} {
+			if err := os.MkdirAll(filepath.Join(from, "M", dir), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, name := range []string{"new/1.a", "cur/2.a:2,S", "cur/3.a:2,", "new/4.a", "cur/5.a:2,", "cur/6.a:2,"} {
+			write(t, filepath.Join(from, "M", name), name)
+		}
+		if err := follow(from, to, nil); err != nil {
+			t.Fatal(err)
+		}
+		rename(t, from, "new/1.a", "cur/1.a:2,")
+		rename(t, from, "cur/2.a:2,S", "cur/2.a:2,FS")
+		rename(t, from, "cur/3.a:2,", ".A/cur/3.a:2,")
+		rename(t, from, "new/4.a", "cur/4.a:2,S")
+		remove(from, "cur/5.a:2,")
+		remove(from, "cur/6.a:2,")
+		f := &faults{mode: "dead", at: at}
+		follow(from, to, f.hook)
+		rename(t, from, "cur/1.a:2,", "cur/1.a:2,R")
+		rename(t, from, "cur/2.a:2,FS", "cur/2.a:2,")
+		rename(t, from, ".A/cur/3.a:2,", "cur/3.a:2,S")
+		remove(from, "cur/4.a:2,S")
+		if err := follow(from, to, nil); err != nil {
+			t.Fatal(err)
+		}
+		sameMail(t, mail(t, from), mail(t, to))
+		if t.Failed() {
+			t.Fatalf("cut off at step %d, %s", at, f.fired)
+		}
+		os.RemoveAll(from)
+		os.RemoveAll(to)
+		if f.fired == "" {
+			if at < 10 {
+				t.Errorf("%d steps only", at)
+			}
+			break
+		}
+	}
 }
 
 // TestTransferFaults makes each step of a transfer fail once, die, or meet a
