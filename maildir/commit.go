@@ -30,15 +30,28 @@ func (c *Committer) commits() {
 		for _, t := range g.tasks {
 			t.report(err)
 		}
-		for im := range g.ims {
-			c.fatalIf(im.release())
-		}
-		for _, im := range g.closing {
-			c.fatalIf(im.release())
-		}
+		c.release(g)
 		if g.done != nil {
 			g.done <- c.err()
 		}
+	}
+}
+
+// release lets go of the group's importers, and ends those that nothing more
+// comes for.
+func (c *Committer) release(g *group) {
+	var ended []*Importer
+	for _, im := range slices.AppendSeq(slices.Clone(g.closing), maps.Keys(g.ims)) {
+		if im.last() {
+			ended = append(ended, im)
+			c.fatalIf(im.finished())
+		}
+	}
+	if c.err() == nil && (g.done != nil || len(ended) > 0) {
+		c.fatalIf(c.settle(g))
+	}
+	for _, im := range ended {
+		c.fatalIf(im.close())
 	}
 }
 
@@ -86,6 +99,9 @@ func (c *Committer) commit(g *group) error {
 		return err
 	}
 	if links > 0 {
+		if err := makeJournals(g); err != nil {
+			return err
+		}
 		if err := c.syncData(g); err != nil {
 			return err
 		}
@@ -103,6 +119,19 @@ func (c *Committer) commit(g *group) error {
 		return err
 	}
 	return c.conclude(g)
+}
+
+// makeJournals makes those that are missing, so that the sync of the data is
+// that of their names too.
+func makeJournals(g *group) error {
+	for _, t := range g.tasks {
+		if t.act == actLink && t.im.j.f == nil {
+			if err := t.im.j.create(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // syncData makes the staged files durable, with their directories.
@@ -229,21 +258,15 @@ func (c *Committer) intend(g *group) error {
 	})
 }
 
-// place renames what was staged, and what gets other flags.
+// place renames what was staged, and what gets other flags. A second goroutine
+// would only wait: between directories a file system renames one at a time.
 func (c *Committer) place(g *group) error {
-	var eg errgroup.Group
-	n := c.opts.Writers
-	for w := range n {
-		eg.Go(func() error {
-			for i := w; i < len(g.tasks); i += n {
-				if err := g.tasks[i].place(); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	for _, t := range g.tasks {
+		if err := t.place(); err != nil {
+			return err
+		}
 	}
-	return eg.Wait()
+	return nil
 }
 
 func (t *task) place() error {
@@ -332,19 +355,17 @@ func (c *Committer) conclude(g *group) error {
 			return err
 		}
 	}
-	if g.done == nil && len(g.closing) == 0 {
-		return nil
-	}
-	return c.settle(g)
+	return nil
 }
 
-// settle makes the journals durable that nothing will follow for now.
+// settle makes the journals durable that nothing will follow for now, and what
+// finishing has written without a sync.
 func (c *Committer) settle(g *group) error {
 	dirty := map[*Importer]bool{}
 	for im := range g.ims {
 		dirty[im] = im.j.dirty
 	}
-	made := false // a Maildir that got no message has to be durable too
+	made := false // a Maildir that got no message has to be durable too, and its quota
 	for _, im := range g.closing {
 		dirty[im] = im.j.dirty
 		made = made || im.unsynced.Load()

@@ -81,7 +81,7 @@ const inlineSize = 256 << 10
 // Killed anywhere, the next import into the same Maildirs completes it.
 type Committer struct {
 	opts CommitOptions
-	work chan *task
+	work work
 	all  errgroup.Group
 	fail atomic.Pointer[error]
 
@@ -94,10 +94,11 @@ type Committer struct {
 
 // A task is a message on its way.
 type task struct {
-	im   *Importer
-	g    *group
-	f    *folder
-	m    *Message
+	im *Importer
+	g  *group
+	f  *folder
+	m  *Message
+	// Of a message without a name:
 	src  *source
 	turn <-chan struct{} // closed when the one before it is counted
 	next chan struct{}   // to be closed when it is counted
@@ -140,7 +141,8 @@ func newGroup() *group {
 
 // NewCommitter starts a committer. It must be closed.
 func NewCommitter(opts *CommitOptions) *Committer {
-	c := &Committer{cur: newGroup(), work: make(chan *task, 16)}
+	c := &Committer{cur: newGroup()}
+	c.work.init()
 	c.moved = sync.NewCond(&c.mu)
 	if opts != nil {
 		c.opts = *opts
@@ -166,8 +168,10 @@ func NewCommitter(opts *CommitOptions) *Committer {
 	for range c.opts.Writers {
 		c.all.Go(func() error {
 			w := writer{hash: newContentHash()}
-			for t := range c.work {
-				w.stage(c, t)
+			for batch := c.work.take(c.opts.Writers, nil); batch != nil; batch = c.work.take(c.opts.Writers, batch) {
+				for _, t := range batch {
+					w.stage(c, t)
+				}
 			}
 			return nil
 		})
@@ -203,7 +207,9 @@ func (c *Committer) fatal(err error) error {
 
 func (c *Committer) add(t *task) error {
 	if err := c.err(); err != nil {
-		close(t.next)
+		if t.next != nil {
+			close(t.next)
+		}
 		return err
 	}
 	c.mu.Lock()
@@ -227,9 +233,7 @@ func (c *Committer) add(t *task) error {
 		c.seal()
 	}
 	c.mu.Unlock()
-	// A writer may wait for the message before this one, which is in the
-	// channel already, so the order of the channel cannot block.
-	c.work <- t
+	c.work.put(t)
 	if full {
 		c.wait()
 	}
@@ -299,7 +303,7 @@ func (c *Committer) Flush() error {
 // closed.
 func (c *Committer) Close() error {
 	err := c.Flush()
-	close(c.work)
+	c.work.end()
 	c.all.Wait()
 	c.mu.Lock()
 	c.ended = true

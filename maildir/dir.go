@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"sync/atomic"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/internal/safefs"
@@ -73,6 +74,9 @@ type Dir struct {
 	root           *safefs.Dir
 	tmp, newd, cur *safefs.Dir
 	made           bool // by this open, at least in part
+	// later, if not nil, is set where something is written that a sync of the
+	// whole file system will follow.
+	later *atomic.Bool
 }
 
 // ErrNotMaildir says that a directory lacks cur, new or tmp.

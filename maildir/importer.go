@@ -102,7 +102,8 @@ type Importer struct {
 	j     *journal
 	probs []qmailkit.Problem
 
-	// unsynced says that directories were made that no sync has covered.
+	// unsynced says that something beside the messages was made that no sync
+	// has covered.
 	unsynced atomic.Bool
 
 	mu      sync.Mutex
@@ -112,10 +113,18 @@ type Importer struct {
 	finish  func(*Dir) error
 }
 
-// A source counts the messages of one source.
+// A source counts the messages of one source: those without a name in their
+// turn, when their digest is known.
 type source struct {
-	turn chan struct{} // closed when the message before the next one is counted
-	seen map[uint64]uint32
+	turn  chan struct{} // closed when the message before the next one is counted
+	seen  map[uint64]uint32
+	bases map[uint64]uint32
+}
+
+func newSource() *source {
+	s := &source{turn: make(chan struct{}), seen: map[uint64]uint32{}, bases: map[uint64]uint32{}}
+	close(s.turn)
+	return s
 }
 
 // A folder is an open folder of an import.
@@ -152,6 +161,9 @@ func (c *Committer) Import(root *os.Root, name string, opts *Options) (*Importer
 		sources: map[string]*source{}, folders: map[string]*folder{},
 	}
 	im.unsynced.Store(d.made)
+	if !c.separately() {
+		d.later = &im.unsynced
+	}
 	if err := im.recover(); err != nil {
 		j.close()
 		d.Close()
@@ -199,16 +211,20 @@ func (im *Importer) Add(ctx context.Context, m *Message) error {
 	if err != nil && !planted(err) {
 		return im.c.fatal(err)
 	}
-	t := &task{im: im, f: f, m: m, next: make(chan struct{})}
+	t := &task{im: im, f: f, m: m}
 	t.result.Err = err
 	im.mu.Lock()
-	t.src = im.sources[m.Source]
-	if t.src == nil {
-		t.src = &source{turn: make(chan struct{}), seen: map[uint64]uint32{}}
-		close(t.src.turn)
-		im.sources[m.Source] = t.src
+	src := im.sources[m.Source]
+	if src == nil {
+		src = newSource()
+		im.sources[m.Source] = src
 	}
-	t.turn, t.src.turn = t.src.turn, t.next
+	if m.Name.IsValid() {
+		t.result.ID = src.named(m)
+	} else {
+		t.src, t.next = src, make(chan struct{})
+		t.turn, src.turn = src.turn, t.next
+	}
 	im.mu.Unlock()
 	return im.c.add(t)
 }
@@ -240,23 +256,28 @@ func (im *Importer) Close(finish func(*Dir) error) error {
 	return im.c.closing(im)
 }
 
-// release lets go of one reference; the last one ends the importer.
-func (im *Importer) release() error {
+// last lets go of one reference, and says whether it was the last one.
+func (im *Importer) last() bool {
 	im.mu.Lock()
+	defer im.mu.Unlock()
 	im.refs--
-	last := im.refs == 0
-	im.mu.Unlock()
-	if !last {
+	return im.refs == 0
+}
+
+// finished calls what is to be called in the end.
+func (im *Importer) finished() error {
+	if im.finish == nil || im.c.err() != nil {
 		return nil
 	}
-	var err error
-	if im.finish != nil && im.c.err() == nil {
-		err = im.finish(im.dir)
-	}
+	return im.finish(im.dir)
+}
+
+// close gives the descriptors back.
+func (im *Importer) close() error {
 	for _, f := range im.folders {
 		if f.Dir != im.dir {
 			f.Close()
 		}
 	}
-	return errors.Join(err, im.j.close(), im.dir.Close())
+	return errors.Join(im.j.close(), im.dir.Close())
 }

@@ -3,6 +3,7 @@ package maildir
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -44,10 +45,17 @@ func (r *record) staged() string {
 	return r.name.Base()
 }
 
+// named gives the ID of a message that keeps its name.
+func (s *source) named(m *Message) ID {
+	content := nameContent(m.Name.Base())
+	key := binary.LittleEndian.Uint64(content[:8])
+	n := s.bases[key]
+	s.bases[key]++
+	return MakeID(content, m.Source, n)
+}
+
 // named stages a message that keeps its name.
 func (w *writer) named(c *Committer, t *task) error {
-	content := nameContent(t.m.Name.Base())
-	t.result.ID = MakeID(content, t.m.Source, t.count(content, nil))
 	letters, lost, err := t.f.letters(t.m.Keywords)
 	t.result.KeywordsLost = lost
 	if err != nil {

@@ -138,7 +138,11 @@ func (d *Dir) RebuildQuota(ctx context.Context, limit string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, safefs.ErrTooBig) {
 		return err
 	}
-	return d.writeSideMode(QuotaName, text, d.opts.QuotaMode, false)
+	err = d.writeSideMode(QuotaName, text, d.opts.QuotaMode, d.later != nil)
+	if err == nil && d.later != nil {
+		d.later.Store(true)
+	}
+	return err
 }
 
 // sameQuota says whether the lines of a maildirsize add up to n bytes in c

@@ -33,12 +33,14 @@ var errChanged = errors.New("message changed while it was read")
 func (w *writer) stage(c *Committer, t *task) {
 	defer t.g.staged.Done()
 	defer t.m.from.release()
-	if t.f == nil {
+	switch {
+	case t.f == nil && t.turn != nil:
 		<-t.turn
 		close(t.next)
 		return
-	}
-	if t.m.Name.IsValid() {
+	case t.f == nil:
+		return
+	case t.turn == nil:
 		w.settle(c, t, w.named(c, t))
 		return
 	}

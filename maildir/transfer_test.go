@@ -588,6 +588,7 @@ func TestTransferFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := snapshot(t, clean)
+	open := openFiles(t)
 	for _, mode := range []string{"dead", "once", "full", "short"} {
 		for at := 1; ; at += stride(at) {
 			f := &faults{mode: mode, at: at}
@@ -600,6 +601,9 @@ func TestTransferFaults(t *testing.T) {
 				break
 			}
 			_ = err // a step whose failure changes nothing may pass
+			if n := openFiles(t); n > open {
+				t.Fatalf("%s %d (%s): %d descriptors became %d", mode, at, f.fired, open, n)
+			}
 			m, err := move(t, from, to, nil, nil)
 			if err != nil || m.count[Failed] != 0 || m.count[Delivered]+m.count[Present] != 9+oddMail {
 				t.Fatalf("%s %d (%s): rerun: %v, %v, %v", mode, at, f.fired, err, m.count, m.errs)
