@@ -188,10 +188,31 @@ func (s *switching) ask(ctx context.Context) error {
 		return err
 	}
 	s.env.Printf("\n")
+	if err := s.itself(a.greeting); err != nil && !s.c.cutover.force {
+		return err
+	}
 	if a.refused+a.unknown == 0 || s.c.cutover.force || s.c.dryRun {
 		return nil
 	}
 	return fmt.Errorf("%w (-force does it all the same)", errRefused)
+}
+
+var errItself = errors.New("the mail would go round in a circle")
+
+// itself says whether the host that was asked is the old one, going by the
+// name with which it greets.
+func (s *switching) itself(greeting string) error {
+	name, _, _ := strings.Cut(greeting, " ")
+	for _, file := range []string{"smtpgreeting", "me"} {
+		l, err := s.old.Lines(file)
+		if err != nil {
+			continue // it need not be there
+		}
+		if own, _, _ := strings.Cut(l.First(), " "); own != "" && strings.EqualFold(own, name) {
+			return fmt.Errorf("%w: %s greets as %s, as the old host does by its control/%s (-force does it all the same)", errItself, s.c.cutover.route, own, file)
+		}
+	}
+	return nil
 }
 
 // undo takes back the lines that cutover changed.

@@ -50,6 +50,7 @@ type answer struct {
 type answers struct {
 	list             []answer
 	refused, unknown int
+	greeting         string // the host's own words
 	// everything says that the host takes a name that nobody has: then its
 	// yes says of the domain only that it is taken.
 	everything bool
@@ -140,7 +141,7 @@ const noSuchName = "qmailkit-probe-no-such-name"
 func (c *config) ask(ctx context.Context, host, domain string, list []string) (*answers, error) {
 	a := &answers{}
 	p := &prober{c: c, host: withPort(host)}
-	defer p.quit()
+	defer p.drop()
 	for _, addr := range append(list[:len(list):len(list)], noSuchName+"@"+domain) {
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
@@ -162,7 +163,19 @@ func (c *config) ask(ctx context.Context, host, domain string, list []string) (*
 		}
 		a.list = append(a.list, x)
 	}
+	if err := p.quit(); errors.Is(err, errOutOfTurn) {
+		a.doubt(err)
+	}
+	a.greeting = p.greeting
 	return a, nil
+}
+
+// doubt makes all answers unknown.
+func (a *answers) doubt(why error) {
+	for i := range a.list {
+		a.list[i].Taken, a.list[i].Reply = "unknown", jsonl.Bytes(why.Error())
+	}
+	a.refused, a.unknown, a.everything = 0, len(a.list), false
 }
 
 func withPort(host string) string {
@@ -174,13 +187,16 @@ func withPort(host string) string {
 
 // A prober is a connection to an SMTP server.
 type prober struct {
-	c      *config
-	host   string
-	conn   net.Conn
-	text   *textproto.Conn
-	tried  int // recipients since MAIL
-	opened int // connections
-	dead   error
+	c        *config
+	host     string
+	conn     *boundedConn
+	stop     func() bool // of the watch over the context
+	text     *textproto.Conn
+	greeting string
+	tried    int // recipients since MAIL
+	opened   int // connections
+	silent   int // addresses in a row to which there was no reply
+	dead     error
 }
 
 const (
@@ -189,7 +205,31 @@ const (
 	perMail = 50
 	// maxOpened bounds the connections to a server that ends each of them.
 	maxOpened = 100
+	// maxSilent is how many addresses in a row may get no reply.
+	maxSilent = 3
+	// maxReply is far more than a reply has, of however many lines.
+	maxReply = 64 << 10
 )
+
+var (
+	errLongReply = errors.New("its reply does not end")
+	errOutOfTurn = errors.New("it says more than it was asked for, so that its replies cannot be told apart")
+)
+
+// A boundedConn gives no more bytes than left.
+type boundedConn struct {
+	net.Conn
+	left int
+}
+
+func (b *boundedConn) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errLongReply
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
 
 // try asks for one address; code 0 is that there was no reply, and why.
 func (p *prober) try(ctx context.Context, addr string) (code int, reply string) {
@@ -199,20 +239,26 @@ func (p *prober) try(ctx context.Context, addr string) (code int, reply string) 
 	}
 	// A server may end a long connection; one new one is tried.
 	for range 2 {
-		if err = p.ready(ctx); err != nil {
+		if err = p.ready(ctx); err == nil {
+			p.tried++
+			code, reply, err = p.do("RCPT TO:" + path)
+			if err == nil && code != 421 {
+				p.silent = 0
+				return code, reply
+			}
+		}
+		p.drop()
+		if p.dead != nil {
 			break
 		}
-		p.tried++
-		code, reply, err = p.do("RCPT TO:" + path)
-		if err == nil && code != 421 {
-			return code, reply
-		}
-		p.quit()
 	}
-	if err != nil {
-		return 0, err.Error()
+	if err == nil {
+		return code, reply
 	}
-	return code, reply
+	if p.silent++; p.silent == maxSilent && p.dead == nil {
+		p.dead = err
+	}
+	return 0, err.Error()
 }
 
 // ready connects, if that is needed, and begins a mail.
@@ -222,7 +268,6 @@ func (p *prober) ready(ctx context.Context) error {
 	}
 	if p.text == nil {
 		if err := p.connect(ctx); err != nil {
-			p.quit()
 			p.dead = err
 			return err
 		}
@@ -241,21 +286,26 @@ func (p *prober) connect(ctx context.Context) (err error) {
 		return errors.New("it ends every connection")
 	}
 	d := net.Dialer{Timeout: p.c.probe.timeout}
-	if p.conn, err = d.DialContext(ctx, "tcp", p.host); err != nil {
+	conn, err := d.DialContext(ctx, "tcp", p.host)
+	if err != nil {
 		return err
 	}
+	p.conn = &boundedConn{Conn: conn, left: maxReply}
+	p.stop = context.AfterFunc(ctx, func() { conn.Close() })
 	p.text = textproto.NewConn(p.conn)
 	p.conn.SetDeadline(time.Now().Add(p.c.probe.timeout))
-	if code, reply, err := p.text.ReadResponse(0); err != nil || code != 220 {
+	code, reply, err := p.text.ReadResponse(0)
+	if err != nil || code != 220 {
 		return refusal("the greeting", code, reply, err)
 	}
+	p.greeting = reply
 	helo := p.c.probe.helo
 	if helo == "" {
 		if helo, _ = os.Hostname(); helo == "" {
 			helo = "localhost"
 		}
 	}
-	code, reply, err := p.do("EHLO " + helo)
+	code, reply, err = p.do("EHLO " + helo)
 	if err == nil && code/100 == 5 {
 		code, reply, err = p.do("HELO " + helo)
 	}
@@ -285,6 +335,10 @@ func refusal(what string, code int, reply string, err error) error {
 
 // do sends a command and reads its reply, of any code.
 func (p *prober) do(command string) (int, string, error) {
+	if p.text.R.Buffered() > 0 {
+		return 0, "", errOutOfTurn
+	}
+	p.conn.left = maxReply
 	p.conn.SetDeadline(time.Now().Add(p.c.probe.timeout))
 	if err := p.text.PrintfLine("%s", command); err != nil {
 		return 0, "", err
@@ -296,13 +350,25 @@ func (p *prober) do(command string) (int, string, error) {
 	return code, reply, err
 }
 
-// quit ends the connection in good manners.
-func (p *prober) quit() {
+// quit ends the connection in good manners. Of all replies, that to QUIT is one
+// that no other command gets: another one here belongs to what was said before.
+func (p *prober) quit() error {
+	if p.text == nil {
+		return nil
+	}
+	defer p.drop()
+	code, _, err := p.do("QUIT")
+	if err == nil && code/100 == 2 && code != 221 {
+		err = errOutOfTurn
+	}
+	return err
+}
+
+// drop ends it at once.
+func (p *prober) drop() {
 	if p.text != nil {
-		p.do("QUIT")
+		p.stop()
 		p.text.Close()
-	} else if p.conn != nil {
-		p.conn.Close()
 	}
 	p.text, p.conn, p.tried = nil, nil, 0
 }
