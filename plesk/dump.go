@@ -57,11 +57,19 @@ type table struct {
 	name    string
 	columns []string   // those that are kept
 	rows    [][]string // NULL is empty
+	where   []rowPlace // of the rows, in a dump
+	err     *DumpError // what cannot be read of it
 	// charset names the character set of values that are kept as they stood,
 	// though they are not known to be UTF-8.
 	charset string
 
 	all []column // those of CREATE TABLE, in a dump
+}
+
+// rowPlace is where a row stands.
+type rowPlace struct {
+	line   int
+	offset int64
 }
 
 // wish says whether a table is to be read, and which of its columns; none are
@@ -81,7 +89,9 @@ type dumpReader struct {
 	// found are the tables of each database; those that stand before any USE
 	// are under "".
 	found map[string]map[string]*table
-	use   string // database that USE named
+	use   string   // database that USE named
+	asked string   // database that is to be read, if that is said
+	left  []string // databases that cannot be it
 	s     session
 	// locked says that LOCK TABLES was not followed by UNLOCK TABLES, notes
 	// that a setting was changed which mysqldump sets back at the end.
@@ -92,7 +102,7 @@ type dumpReader struct {
 // readDump reads a dump of mysqldump or mariadb-dump to its end. name is for
 // errors, database as in Options.
 func readDump(ctx context.Context, r io.Reader, name, database string, want wish) (map[string]*table, error) {
-	d := &dumpReader{l: newLexer(r), want: want, found: map[string]map[string]*table{}, s: newSession()}
+	d := &dumpReader{l: newLexer(r), want: want, asked: database, found: map[string]map[string]*table{}, s: newSession()}
 	err := d.all(ctx)
 	// A word that is cut in the middle is no other word: NUL for NULL.
 	if errors.Is(err, errOpen) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrDump) && (d.l.begun || d.some) && d.l.atEnd() {
@@ -101,35 +111,60 @@ func readDump(ctx context.Context, r io.Reader, name, database string, want wish
 	if err != nil {
 		return nil, qmailkit.Incomplete(&DumpError{name, d.t.line, d.t.offset, err})
 	}
-	tables, err := d.choose(database)
+	tables, err := d.choose()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, n := range slices.Sorted(maps.Keys(tables)) {
+		if t := tables[n]; t.err != nil {
+			t.err.Name = name
+			return nil, qmailkit.Incomplete(t.err)
+		}
 	}
 	return tables, nil
 }
 
+// leave is called when another database is used. One that is no psa is
+// forgotten: a dump of all databases of a host has those of its customers, with
+// tables of any size and the same names.
+func (d *dumpReader) leave() {
+	if d.use == "" || d.use == d.asked || d.asked == "" && d.use == "psa" || d.found[d.use] == nil {
+		return
+	}
+	for _, n := range needed {
+		if _, ok := d.found[d.use][n]; !ok || d.asked != "" {
+			delete(d.found, d.use)
+			if len(d.left) < maxColumns {
+				d.left = append(d.left, d.use)
+			}
+			return
+		}
+	}
+}
+
 // choose takes one database. Where none is asked for it is psa, or the only one
 // that has tables of psa.
-func (d *dumpReader) choose(database string) (map[string]*table, error) {
-	asked := database != ""
-	if !asked {
+func (d *dumpReader) choose() (map[string]*table, error) {
+	database := d.asked
+	if database == "" {
 		database = "psa"
 	}
-	if t := d.found[database]; t != nil {
-		return t, nil
+	for _, n := range []string{database, ""} {
+		if t := d.found[n]; t != nil {
+			return t, nil
+		}
 	}
-	if t := d.found[""]; t != nil {
-		return t, nil
-	}
-	if len(d.found) == 0 {
+	all := append(slices.Collect(maps.Keys(d.found)), d.left...)
+	switch {
+	case len(all) == 0:
 		return map[string]*table{}, nil // the first table that is missed tells
-	}
-	if len(d.found) == 1 && !asked {
+	case len(d.found) == 1 && d.asked == "":
 		for _, t := range d.found {
 			return t, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: %q; the dump has %q", ErrNoDatabase, database, slices.Sorted(maps.Keys(d.found)))
+	slices.Sort(all)
+	return nil, fmt.Errorf("%w: %q; the dump has %q", ErrNoDatabase, database, slices.Compact(all))
 }
 
 func (d *dumpReader) next() (err error) {
@@ -185,6 +220,8 @@ func (d *dumpReader) end() error {
 	switch {
 	case d.l.offset == 0:
 		return fmt.Errorf("%w: it is empty", ErrTruncated)
+	case !d.some:
+		return fmt.Errorf("%w: it has no statement", ErrTruncated)
 	case d.l.begun && !d.l.completed:
 		return fmt.Errorf("%w: it has no line \"-- Dump completed\"", ErrTruncated)
 	case d.locked:
@@ -214,6 +251,7 @@ func (d *dumpReader) statement(ctx context.Context) error {
 		if err := d.need(); err != nil {
 			return err
 		}
+		d.leave()
 		d.use = string(d.t.text)
 	case d.t.word("LOCK"):
 		d.locked = true

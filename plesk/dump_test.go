@@ -117,6 +117,7 @@ func TestDumpRefused(t *testing.T) {
 		"a function":            {small + "INSERT INTO mail_redir VALUES (1,NOW());", ErrDump, "a value"},
 		"rows of a query":       {small + "INSERT INTO mail_redir SELECT 1,2;", ErrDump, "VALUES"},
 		"a value that is large": {small + "INSERT INTO mail_redir VALUES (1,'" + strings.Repeat("x", maxValue+1) + "');", ErrDump, "longer"},
+		"no statement":          {"-- a comment\n", ErrTruncated, "statement"},
 		"two other databases":   {"USE a;" + small + "USE b;" + small, ErrNoDatabase, `["a" "b"]`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -130,6 +131,9 @@ func TestDumpRefused(t *testing.T) {
 		})
 	}
 	if _, err := ReadDump(t.Context(), strings.NewReader("USE a;"+small), &Options{Database: "b"}); !errors.Is(err, ErrNoDatabase) {
+		t.Errorf("database that is asked for: %v", err)
+	}
+	if _, err := ReadDump(t.Context(), strings.NewReader("USE psa;"+small+"USE x;"), &Options{Database: "b"}); !errors.Is(err, ErrNoDatabase) {
 		t.Errorf("database that is asked for: %v", err)
 	}
 	if s, err := readText(t, "USE restored;"+small); err != nil || len(s.Domains) != 1 {
@@ -165,8 +169,13 @@ func TestDumpMeaning(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !slices.ContainsFunc(s.Problems, func(p qmailkit.Problem) bool { return p.Code == c.code && strings.Contains(p.Err.Error(), c.says) }) {
-				t.Errorf("%v", s.Problems)
+			i := slices.IndexFunc(s.Problems, func(p qmailkit.Problem) bool { return p.Code == c.code && strings.Contains(p.Err.Error(), c.says) })
+			if i < 0 {
+				t.Fatalf("%v", s.Problems)
+			}
+			// Those that a domain has by way of several tables stand nowhere.
+			if p := s.Problems[i]; c.code != "plesk.unknown-action" && (p.Line < 1 || p.Offset < 1 || (small + c.more)[p.Offset] != '(') {
+				t.Errorf("line %d, offset %d: %v", p.Line, p.Offset, p)
 			}
 			if m := s.Domain("example.com").Mailname("anna"); m == nil || m.Password.Stored != "secret" || len(m.Forwards) > 0 {
 				t.Errorf("%+v", m)
@@ -192,6 +201,16 @@ func TestEightBit(t *testing.T) {
 	}
 	if m := d.index().taken("\xf6"); m == nil || m.ID != 12 {
 		t.Errorf("%+v", m)
+	}
+}
+
+// TestQuotaOf has a mailbox without a quota of its own in a domain that has one.
+func TestQuotaOf(t *testing.T) {
+	for _, c := range [][3]int64{{-1, -1, -1}, {-1, 5, 5}, {0, 5, 0}, {7, 5, 7}, {7, -1, 7}} {
+		d := &Domain{MailboxQuota: c[1]}
+		if got := d.QuotaOf(&Mailname{Quota: c[0]}); got != c[2] {
+			t.Errorf("%d: %d", c, got)
+		}
 	}
 }
 

@@ -137,7 +137,7 @@ func (d *dumpReader) row(t *table, places []place) error {
 	if !d.t.is('(') {
 		return d.expected("a row")
 	}
-	row := make([]string, len(t.columns))
+	row, at := make([]string, len(t.columns)), rowPlace{d.t.line, d.t.offset}
 	for i := 0; ; i++ {
 		if i >= len(places) {
 			return fmt.Errorf("%w: a row of table %q has more values than columns, %d", ErrDump, t.name, len(places))
@@ -146,14 +146,16 @@ func (d *dumpReader) row(t *table, places []place) error {
 		if err != nil {
 			return err
 		}
-		if at := places[i].at; at >= 0 {
-			row[at] = v
+		if p := places[i].at; p >= 0 {
+			row[p] = v
 		}
 		switch {
 		case d.t.is(')') && i+1 != len(places):
 			return fmt.Errorf("%w: a row of table %q has %d values for %d columns", ErrDump, t.name, i+1, len(places))
 		case d.t.is(')'):
-			t.rows = append(t.rows, row)
+			if t.err == nil {
+				t.rows, t.where = append(t.rows, row), append(t.where, at)
+			}
 			return nil
 		case !d.t.is(','):
 			return d.expected("a comma behind a value")
@@ -178,9 +180,8 @@ func (d *dumpReader) value(t *table, p place) (v string, err error) {
 			return "", err
 		}
 	}
+	t.tooLong(p, &d.t, 0)
 	switch {
-	case d.t.cut && p.at >= 0:
-		return "", fmt.Errorf("%w: a value is longer than %d bytes", ErrDump, maxValue)
 	case d.t.word("NULL"):
 	case d.t.word("TRUE"):
 		v = "1"
@@ -199,18 +200,26 @@ func (d *dumpReader) value(t *table, p place) (v string, err error) {
 			if d.t.kind != tokString {
 				return d.text(t, p, introducer, v), nil
 			}
-			if p.at < 0 {
-				continue
+			if p.at >= 0 && !t.tooLong(p, &d.t, len(v)) {
+				v += string(d.t.text)
 			}
-			if d.t.cut || len(v)+len(d.t.text) > maxValue {
-				return "", fmt.Errorf("%w: a value is longer than %d bytes", ErrDump, maxValue)
-			}
-			v += string(d.t.text)
 		}
 	default:
 		return "", d.expected("a value")
 	}
 	return v, d.need()
+}
+
+// tooLong says whether a value, of which have bytes are read, is longer than
+// any that is kept. It is an error of the table, which may be another program's.
+func (t *table) tooLong(p place, tok *token, have int) bool {
+	if p.at < 0 || !tok.cut && have+len(tok.text) <= maxValue {
+		return false
+	}
+	if t.err == nil {
+		t.err = &DumpError{Line: tok.line, Offset: tok.offset, Err: fmt.Errorf("%w: a value of table %q is longer than %d bytes", ErrDump, t.name, maxValue)}
+	}
+	return true
 }
 
 // short are texts that stand in most rows; they are kept once.

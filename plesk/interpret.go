@@ -21,6 +21,7 @@ type psa struct {
 	where  map[*Mailname]*Domain
 	names  map[nameKey]*Mailname // whose a name or an alias is
 	read   map[string]int        // number of rows, by table
+	at     rowPlace              // of the row that is being read
 }
 
 // nameKey is a mail name of a domain, in lower case.
@@ -67,7 +68,7 @@ func interpret(tables map[string]*table, name string) (*Server, error) {
 }
 
 func (p *psa) problem(code string, s qmailkit.Severity, format string, args ...any) {
-	p.out.Problems = append(p.out.Problems, qmailkit.Problem{Code: "plesk." + code, Severity: s, Path: p.name, Err: fmt.Errorf(format, args...)})
+	p.out.Problems = append(p.out.Problems, qmailkit.Problem{Code: "plesk." + code, Severity: s, Path: p.name, Line: p.at.line, Offset: p.at.offset, Err: fmt.Errorf(format, args...)})
 }
 
 // row is one row, whose values are found by their columns' names.
@@ -136,13 +137,17 @@ func (p *psa) each(name string, must []string, f func(r row) error) error {
 			return fmt.Errorf("%w: %q of table %q", ErrNoColumn, c, t.name)
 		}
 	}
+	defer func() { p.at = rowPlace{} }()
 	for i, v := range t.rows {
+		if t.where != nil {
+			p.at = t.where[i]
+		}
 		if err := f(row{p, t, v}); err != nil {
 			p.problem("bad-row", qmailkit.Error, "table %q, row %d: %w", t.name, i+1, err)
 		}
 	}
 	if p.read[name] = len(t.rows); name != "domains" {
-		t.rows = nil // they are large, and not needed again
+		t.rows, t.where = nil, nil // they are large, and not needed again
 	}
 	return nil
 }

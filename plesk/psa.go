@@ -18,7 +18,9 @@ type Server struct {
 	// ShortNames says that users may log in to POP3 and IMAP without their
 	// domain (misc, allow_short_pop3_names).
 	ShortNames bool
-	Problems   []qmailkit.Problem
+	// Problems are what makes no sense, or is not carried. In a dump they have
+	// the place of the row.
+	Problems []qmailkit.Problem
 }
 
 // Domain returns a domain by its name, which may have capitals, or nil.
@@ -69,6 +71,17 @@ func (d *Domain) Mailname(name string) *Mailname {
 		}
 	}
 	return nil
+}
+
+// QuotaOf is the quota that a mailbox of the domain has: its own, or that of the
+// domain; -1 is none. In psa 0 is none too.
+func (d *Domain) QuotaOf(m *Mailname) int64 {
+	for _, n := range []int64{m.Quota, d.MailboxQuota} {
+		if n >= 0 {
+			return n
+		}
+	}
+	return -1
 }
 
 // nameIndex finds mail names and aliases, in lower case, in a large domain.
