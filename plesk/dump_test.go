@@ -162,6 +162,8 @@ func TestDumpMeaning(t *testing.T) {
 		"catch nobody":            {service("catch", ""), "plesk.unknown-action", "which"},
 		"unknown action":          {service("discard", ""), "plesk.unknown-action", "discard"},
 		"autoresponder twice":     {"CREATE TABLE mail_resp (id int, mn_id int); INSERT INTO mail_resp VALUES (1,10),(1,10);", "plesk.bad-row", "autoresponder 1"},
+		"no table of mail_resp":   {"", "plesk.no-table", "autoresponders"},
+		"no column":               {"", "plesk.no-column", "autoresponder"},
 		"type of the password":    {"INSERT INTO accounts VALUES (21,'','x'); INSERT INTO mail VALUES (11,'bert',1,21,'true','','',0);", "plesk.password-type", "bert"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -174,7 +176,7 @@ func TestDumpMeaning(t *testing.T) {
 				t.Fatalf("%v", s.Problems)
 			}
 			// Those that a domain has by way of several tables stand nowhere.
-			if p := s.Problems[i]; c.code != "plesk.unknown-action" && (p.Line < 1 || p.Offset < 1 || (small + c.more)[p.Offset] != '(') {
+			if p := s.Problems[i]; c.more != "" && c.code != "plesk.unknown-action" && (p.Line < 1 || p.Offset < 1 || (small + c.more)[p.Offset] != '(') {
 				t.Errorf("line %d, offset %d: %v", p.Line, p.Offset, p)
 			}
 			if m := s.Domain("example.com").Mailname("anna"); m == nil || m.Password.Stored != "secret" || len(m.Forwards) > 0 {

@@ -49,6 +49,7 @@ func interpret(tables map[string]*table, name string) (*Server, error) {
 			return nil, fmt.Errorf("%s: %w: %q", name, ErrNoTable, n)
 		}
 	}
+	p.absent()
 	for _, read := range []func() error{p.domains, p.clients, p.limits, p.domainAliases, p.services, p.mailnames, p.mailAliases, p.redirects, p.responders, p.lists, p.misc} {
 		if err := read(); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -65,6 +66,29 @@ func interpret(tables map[string]*table, name string) (*Server, error) {
 	}
 	slices.SortFunc(p.out.Domains, func(a, b *Domain) int { return cmp.Compare(a.ID, b.ID) })
 	return p.out, nil
+}
+
+// absent tells what this psa says nothing of. Its version may not have it; but
+// the dump may also be one of some tables only.
+func (p *psa) absent() {
+	for _, t := range []struct {
+		names []string
+		what  string
+	}{
+		{[]string{"domainaliases", "domain_aliases"}, "alias domains"},
+		{[]string{"domainservices"}, "what becomes of mail for unknown names"},
+		{[]string{"parameters"}, "what becomes of mail for unknown names"},
+		{[]string{"mail_resp"}, "autoresponders"},
+	} {
+		if !slices.ContainsFunc(t.names, func(n string) bool { return p.tables[n] != nil }) {
+			p.problem("no-table", qmailkit.Warning, "there is no table %q: %s: not known", t.names[0], t.what)
+		}
+	}
+	for _, c := range []string{"mail_group", "mbox_quota", "autoresponder"} {
+		if p.tables["mail"].column(c) < 0 {
+			p.problem("no-column", qmailkit.Warning, "table %q has no column %q", "mail", c)
+		}
+	}
 }
 
 func (p *psa) problem(code string, s qmailkit.Severity, format string, args ...any) {
