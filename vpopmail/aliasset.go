@@ -15,8 +15,8 @@ import (
 // meanwhile goes where the old lines say, or where the new ones do, never
 // nowhere and never to a part of them. No line at all is RemoveAlias. What
 // AddAlias refuses is refused for every line before anything is changed, but a
-// .qmail file may have a longer name than valias takes; lines that are there
-// already are no error.
+// .qmail file may have a longer name, and longer lines, than valias takes; lines
+// that are there already are no error.
 func (s *Store) SetAlias(ctx context.Context, addr string, lines []string) error {
 	if len(lines) == 0 {
 		_, err := s.RemoveAlias(ctx, addr)
@@ -28,7 +28,7 @@ func (s *Store) SetAlias(ctx context.Context, addr string, lines []string) error
 	}
 	k, limit := s.aliasKeeper(), 0
 	if k == nil {
-		limit = maxAliasLine
+		limit = maxDotLine
 	}
 	for _, l := range lines {
 		if err := checkAliasLine(name, l, limit); err != nil {

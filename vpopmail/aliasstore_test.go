@@ -203,6 +203,9 @@ func TestSetAlias(t *testing.T) {
 	if err := s.SetAlias(ctx, long+"@example.com", want); err != nil || h.read("VPOPMAIL/domains/example.com/.qmail-"+long) == "" {
 		t.Errorf("a long name: %v", err)
 	}
+	if err := s.SetAlias(ctx, long+"@example.com", []string{strings.Repeat("&", maxDotLine+1)}); !errors.Is(err, ErrTooLong) {
+		t.Errorf("a line that is too long: %v", err)
+	}
 	if err := s.SetAlias(ctx, long+"x@example.com", want); !errors.Is(err, ErrTooLong) {
 		t.Errorf("a name that is too long: %v", err)
 	}

@@ -328,7 +328,7 @@ func (t *target) openHome(ctx context.Context, addr string) (*safefs.Dir, error)
 	if err != nil {
 		return nil, err
 	}
-	d, err := safefs.OpenDir(root, name, nil)
+	d, err := safefs.OpenDir(root, name, t.hook)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/qmailkit/qmailkit/vpopmail"
 )
 
-// doCommands prints the accounts as a script for vpopmail's own programs. The
-// hashes are its purpose, so they are shown.
+// doCommands prints the accounts and addresses as a script for vpopmail's own
+// programs. The hashes are its purpose, so they are shown.
 func doCommands(ctx context.Context, c *config, env *cli.Env) error {
 	m, err := c.openPlan(ctx)
 	if err != nil {
@@ -20,6 +20,9 @@ func doCommands(ctx context.Context, c *config, env *cli.Env) error {
 	if err := vpopmail.CommandScript(env.Stdout, m.profile.Home, m.commands()); err != nil {
 		return err
 	}
+	if err := m.aliasScript(env.Stdout); err != nil {
+		return err
+	}
 	left := 0
 	for _, p := range m.problems {
 		if p.Severity == qmailkit.Error {
@@ -27,7 +30,7 @@ func doCommands(ctx context.Context, c *config, env *cli.Env) error {
 			env.Printf("%s\n", p.String())
 		}
 	}
-	env.Printf("The script makes domains and accounts. Their mail is not in it: see mbox2maildir. Aliases, catch-alls and .qmail files are not either: see plan.\n")
+	env.Printf("The script makes domains, accounts, aliases, .qmail files and vacation texts. Mail is not in it: see mbox2maildir.\n")
 	if left > 0 {
 		return cli.Partialf("%s not in the script", cli.Plural(int64(left), "item is|items are"))
 	}
@@ -37,7 +40,11 @@ func doCommands(ctx context.Context, c *config, env *cli.Env) error {
 // commands are the script's lines.
 func (m *move) commands() iter.Seq2[vpopmail.Command, error] {
 	return func(yield func(vpopmail.Command, error) bool) {
-		if !yield(vpopmail.DomainCommand(vpopmail.DomainSpec{Name: m.domain}), nil) {
+		spec := vpopmail.DomainSpec{Name: m.domain}
+		if m.addresses != nil {
+			spec.CatchAll = m.addresses.CatchAll
+		}
+		if !yield(vpopmail.DomainCommand(spec), nil) {
 			return
 		}
 		for _, a := range m.aliases {
@@ -47,7 +54,7 @@ func (m *move) commands() iter.Seq2[vpopmail.Command, error] {
 		}
 		if m.addresses != nil {
 			for _, d := range m.addresses.Separate {
-				if !yield(vpopmail.DomainCommand(vpopmail.DomainSpec{Name: d.Name}), nil) {
+				if !yield(vpopmail.DomainCommand(vpopmail.DomainSpec{Name: d.Name, CatchAll: d.CatchAll}), nil) {
 					return
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/qmailkit/qmailkit/examples/internal/mailcopy"
 	"github.com/qmailkit/qmailkit/examples/internal/report"
 	"github.com/qmailkit/qmailkit/examples/internal/vpoptarget"
+	"github.com/qmailkit/qmailkit/internal/safefs"
 	"github.com/qmailkit/qmailkit/maildir"
 	"github.com/qmailkit/qmailkit/sendmail"
 	"github.com/qmailkit/qmailkit/vpopmail"
@@ -44,6 +45,7 @@ type config struct {
 	quiet   bool // no summary for people
 	dryRun  bool
 	now     func() time.Time
+	hook    safefs.Hook // for tests: see target
 }
 
 // action is what a subcommand does.

@@ -6,6 +6,7 @@ import (
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/state"
 	"github.com/qmailkit/qmailkit/examples/internal/vpoptarget"
+	"github.com/qmailkit/qmailkit/internal/safefs"
 	"github.com/qmailkit/qmailkit/vpopmail"
 )
 
@@ -15,6 +16,7 @@ type target struct {
 	records  *state.Store
 	mark     string // of the locks that a run takes on the old host
 	problems []qmailkit.Problem
+	hook     safefs.Hook // makes single steps in users' directories fail, for tests
 }
 
 // record is what was stored for an account, or made of a domain, the last time.
@@ -60,7 +62,7 @@ func domainKey(domain string) string     { return "domain " + domain }
 
 // openTarget opens the new host. With write it takes the locks of a run.
 func (c *config) openTarget(ctx context.Context, write bool) (t *target, err error) {
-	t = &target{}
+	t = &target{hook: c.hook}
 	defer func() {
 		if err != nil {
 			t.close()

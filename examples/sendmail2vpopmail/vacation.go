@@ -32,7 +32,7 @@ func (m *move) findReplies() {
 		if !sent {
 			file = sendmail.VacationMessage
 		}
-		text, path, err := m.host.VacationText(a.Account, file)
+		text, path, err := m.host.VacationText(a.Account, strings.TrimPrefix(file, strings.TrimRight(a.Account.Home, "/")+"/"))
 		p := qmailkit.Problem{Path: path}
 		switch {
 		case err == nil:
