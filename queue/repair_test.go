@@ -151,7 +151,8 @@ func TestRepairFaults(t *testing.T) {
 				}
 				return nil
 			}, planRepair(t))
-			if err == nil && kill {
+			// A copy has other inodes, and may need a step less.
+			if err == nil && kill && left < 0 {
 				t.Errorf("step %d (%s): no error", n, steps[n])
 			}
 			sameCounts(t, "interrupted: files", m.contents(t), before)
