@@ -273,7 +273,9 @@ func zone(t *testing.T, text string) string {
 					m.Answer = append(m.Answer, rr)
 				} else if c, ok := rr.(*dns.CNAME); ok {
 					m.Answer = append(m.Answer, rr)
-					next = c.Target
+					if strings.HasSuffix(c.Target, ".com.") { // the server's own
+						next = c.Target
+					}
 				}
 			}
 			if next == "" {
@@ -325,6 +327,19 @@ mail.example.com. 300 IN A 192.0.2.2
 	out, words = s.move(0, "cutover", append(route, "-dns", done, "-json")...)
 	if out != "" || !strings.Contains(words, "mail.example.com A 192.0.2.2, TTL 300 (the new host)") {
 		t.Errorf("%s%s", out, words)
+	}
+	// A server that knows its own zone only names an alias and no more; nobody
+	// may take the name for one that is not used.
+	own := zone(t, `example.com. 300 IN MX 0 .
+mail.example.com. 7200 IN CNAME mail.provider.example.
+pop.example.com. 60 IN CNAME pop3.example.com.
+pop3.example.com. 60 IN CNAME pop.example.com.
+`)
+	out, words = s.move(0, "cutover", append(route, "-dns", own, "-json")...)
+	for _, want := range []string{"its MX says that it takes no mail", "its CNAME has a TTL of 7200", "is an alias of mail.provider.example, which this server cannot tell", "more than 8 aliases"} {
+		if !strings.Contains(words, want) || strings.Contains(words, "mail.example.com is not in the DNS") {
+			t.Errorf("no %q in %s%s", want, words, out)
+		}
 	}
 	// A server that does not answer is no reason to stop.
 	l, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -53,6 +53,42 @@ func (r *resolver) ask(ctx context.Context, name string, kind uint16) ([]dns.RR,
 	return in.Answer, in.Authoritative, nil
 }
 
+// maxAliases bounds a chain of aliases.
+const maxAliases = 8
+
+// addresses gives the records that lead from a name to its addresses. A server
+// that has the zone of the name, but not that of the name which it is an alias
+// of, gives the alias only: it is asked for the other one too.
+func (r *resolver) addresses(ctx context.Context, name string, kind uint16) (list []dns.RR, authoritative bool, err error) {
+	authoritative = true
+	at := name
+	for range maxAliases {
+		records, aa, err := r.ask(ctx, at, kind)
+		authoritative = authoritative && aa
+		if err != nil && at != name {
+			err = fmt.Errorf("is an alias of %s, which this server cannot tell: %w", at, err)
+		}
+		if err != nil {
+			return list, authoritative, err
+		}
+		list = append(list, records...)
+		next := at
+		for _, rr := range records {
+			switch rr := rr.(type) {
+			case *dns.CNAME:
+				next = strings.TrimSuffix(rr.Target, ".")
+			case *dns.A, *dns.AAAA:
+				return list, authoritative, nil
+			}
+		}
+		if next == at {
+			return list, authoritative, nil
+		}
+		at = next
+	}
+	return list, authoritative, fmt.Errorf("has more than %d aliases on its way", maxAliases)
+}
+
 // maxTTL is the longest time to live, in seconds, that does not keep clients at
 // the old host for long.
 const maxTTL = 900
@@ -88,6 +124,10 @@ func (d *dnsCheck) domain(ctx context.Context, name string) {
 	for _, rr := range records {
 		if mx, ok := rr.(*dns.MX); ok {
 			d.lines = append(d.lines, fmt.Sprintf("%s MX %d %s, TTL %d", name, mx.Preference, mx.Mx, mx.Hdr.Ttl))
+			if mx.Mx == "." { // RFC 7505
+				d.warn("mx", name, errors.New("its MX says that it takes no mail"), "")
+				return
+			}
 			hosts = append(hosts, strings.TrimSuffix(mx.Mx, "."))
 		}
 	}
@@ -109,16 +149,16 @@ func (d *dnsCheck) domain(ctx context.Context, name string) {
 func (d *dnsCheck) name(ctx context.Context, name string, client bool) (here bool) {
 	found := false
 	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		records, aa, err := d.ask(ctx, name, kind)
-		if errors.Is(err, errNoName) {
+		records, aa, err := d.addresses(ctx, name, kind)
+		if err == errNoName {
 			break
 		}
+		d.times(name, records)
 		if err != nil {
 			d.warn("unknown", name, fmt.Errorf("%s: %w", dns.TypeToString[kind], err), "")
 			return false
 		}
 		d.cached = d.cached || !aa && len(records) > 0
-		d.times(name, records)
 		for _, rr := range records {
 			at, ok := address(rr)
 			if !ok {
@@ -184,7 +224,7 @@ func (r *resolver) find(ctx context.Context, host string) (list []netip.Addr, er
 		return []netip.Addr{a.Unmap()}, nil
 	}
 	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		records, _, err := r.ask(ctx, host, kind)
+		records, _, err := r.addresses(ctx, host, kind)
 		if err != nil && !errors.Is(err, errNoName) {
 			return nil, err
 		}
