@@ -190,7 +190,7 @@ const maxAlias = 8191
 //
 // What is refused is a Problem: "sendmail.alias-long-line",
 // "sendmail.alias-no-colon", "sendmail.alias-stray-continuation",
-// "sendmail.alias-name" and "sendmail.alias-empty". A name that stands twice is
+// "sendmail.alias-nul", "sendmail.alias-name" and "sendmail.alias-empty". A name that stands twice is
 // "sendmail.alias-duplicate", and the last of its entries counts. The entries
 // that were read are there when the error is not nil.
 func ReadAliases(ctx context.Context, r io.Reader, opts *AliasOptions) (*Aliases, []qmailkit.Problem, error) {
@@ -220,41 +220,31 @@ type aliasReader struct {
 	file     *Aliases
 	problems []qmailkit.Problem
 	held     []string // lines of the entry at hand
-	size     int      // bytes of them
-	at       place    // its first line
-	slash    bool     // the line before ends with a backslash
-	lost     bool     // the entry before was refused, with all its lines
+	size     int      // bytes of them when they are joined
+	at       place    // the first of them
+	stray    bool     // the entry before began with a blank
+	swallow  bool     // this entry is taken for the rest of one that holds a NUL
 }
 
 func (p *aliasReader) problem(at place, sev qmailkit.Severity, code, format string, args ...any) {
 	p.problems = append(p.problems, at.problem(sev, code, format, args...))
 }
 
+// line adds a line to the entry at hand, or begins another (alias.c:contline).
 func (p *aliasReader) line(raw string, at place) {
-	slash := strings.HasSuffix(raw, "\\\n")
-	goesOn := raw[0] == ' ' || raw[0] == '\t'
-	switch {
-	case len(p.held) > 0 && (goesOn || p.slash):
-		p.held, p.size = append(p.held, raw), p.size+len(raw)
-	case p.slash: // goes on with a comment
-		p.file.parts = append(p.file.parts, aliasPart{raw: raw})
-	case goesOn:
-		p.flush()
-		p.file.parts = append(p.file.parts, aliasPart{raw: raw})
-		if !p.lost && trimBlanks(raw) != "" {
-			p.problem(at, qmailkit.Error, "alias-stray-continuation", "a line begins with a blank, but goes on with no alias")
-		}
-		p.lost = true
-	default:
-		p.flush()
-		p.lost = false
-		if raw[0] == '#' || raw == "\n" {
-			p.file.parts = append(p.file.parts, aliasPart{raw: raw})
-		} else {
-			p.held, p.size, p.at = append(p.held[:0], raw), len(raw), at
+	if len(p.held) > 0 {
+		last := p.held[len(p.held)-1]
+		switch {
+		case strings.HasSuffix(last, "\\\n") && strings.IndexByte(last, 0) < 0:
+			p.size--
+			fallthrough
+		case raw[0] == ' ', raw[0] == '\t':
+			p.held, p.size = append(p.held, raw), p.size+len(raw)-1
+			return
 		}
 	}
-	p.slash = slash
+	p.flush()
+	p.held, p.size, p.at = append(p.held[:0], raw), len(raw), at
 }
 
 // flush makes an entry of the lines that were gathered.
@@ -262,10 +252,20 @@ func (p *aliasReader) flush() {
 	if len(p.held) == 0 {
 		return
 	}
-	lines := p.held
-	part := aliasPart{raw: strings.Join(lines, "")}
-	if a := p.entry(lines, part.raw); a != nil {
-		part.entry = a
+	part := aliasPart{raw: strings.Join(p.held, "")}
+	last := p.held[len(p.held)-1]
+	switch {
+	case p.swallow:
+		p.swallow = false
+	case p.size > p.opts.MaxEntry:
+		p.problem(p.at, qmailkit.Error, "alias-long-line", "%w: an alias of %d bytes, of which Sendmail takes %d", ErrLongLine, p.size, p.opts.MaxEntry)
+	case strings.IndexByte(last, 0) >= 0 && strings.HasSuffix(last, "\n"):
+		p.swallow = true
+		p.problem(p.at, qmailkit.Error, "alias-nul", "a NUL, behind which Sendmail does not find the end of the line: it leaves this entry out and the next one too")
+	default:
+		part.entry = p.entry(joinLines(p.held), part.raw)
+	}
+	if a := part.entry; a != nil {
 		name := lower(a.Name)
 		if first, dup := p.file.names[name]; dup {
 			p.problem(p.at, qmailkit.Warning, "alias-duplicate", "alias %.80q has stood in line %d already; this one counts",
@@ -274,25 +274,41 @@ func (p *aliasReader) flush() {
 		p.file.names[name] = len(p.file.parts)
 	}
 	p.file.parts = append(p.file.parts, part)
-	p.held, p.size = p.held[:0], 0
+	p.held = p.held[:0]
 }
 
-// entry takes the lines of an entry apart; nil is one that is refused.
-func (p *aliasReader) entry(lines []string, raw string) *Alias {
-	if size := p.size - len(lines) + 1; size > p.opts.MaxEntry {
-		p.lost = true
-		p.problem(p.at, qmailkit.Error, "alias-long-line", "%w: an alias of %d bytes, of which Sendmail takes %d", ErrLongLine, size, p.opts.MaxEntry)
-		return nil
-	}
+// joinLines gives an entry in one line. What is behind a NUL is lost.
+func joinLines(lines []string) string {
 	var b strings.Builder
 	for _, l := range lines {
 		whole, ended := strings.CutSuffix(l, "\n")
-		if ended {
+		whole, _, cut := strings.Cut(whole, "\x00")
+		if ended && !cut {
 			whole = strings.TrimSuffix(whole, `\`)
 		}
 		b.WriteString(whole)
 	}
-	text, _, _ := strings.Cut(b.String(), "\x00")
+	return b.String()
+}
+
+// entry takes an entry apart; nil is a comment, or what is refused.
+func (p *aliasReader) entry(text, raw string) *Alias {
+	stray := p.stray
+	p.stray = false
+	switch {
+	case text == "" || text[0] == '#':
+		return nil
+	case text[0] == ' ' || text[0] == '\t':
+		p.stray = true
+		if !stray && trimBlanks(text) != "" {
+			at := p.at
+			if p.held[0] == "\n" { // to Sendmail the text goes on with the empty line
+				at.line, at.offset = at.line+1, at.offset+1
+			}
+			p.problem(at, qmailkit.Error, "alias-stray-continuation", "a line begins with a blank, but goes on with no alias")
+		}
+		return nil
+	}
 	colon := strings.IndexByte(text, ':')
 	if colon < 0 {
 		p.problem(p.at, qmailkit.Error, "alias-no-colon", "no colon behind the name in %.80q", text)
@@ -317,7 +333,7 @@ func (p *aliasReader) entry(lines []string, raw string) *Alias {
 	}
 	a := &Alias{
 		Name: targetScanner.join(toks, '.'), Text: value, Raw: raw, lhs: lhs,
-		Path: p.at.path, Line: p.at.line, Lines: len(lines), Offset: p.at.offset,
+		Path: p.at.path, Line: p.at.line, Lines: len(p.held), Offset: p.at.offset,
 	}
 	if len(toks) == 1 && toks[0][0] == '"' {
 		a.Name = unquote(toks[0])

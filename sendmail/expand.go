@@ -221,43 +221,6 @@ func (x *Expander) InClass(class, word string) bool { return x.conf.inClass(clas
 // such as relay-domains for "R" and trusted-users for "t".
 func (x *Expander) Class(class string) []ClassWord { return slices.Clone(x.conf.words[class]) }
 
-// textMaps are the classes of maps that makemap or newaliases build of a text.
-var textMaps = map[string]bool{"hash": true, "btree": true, "dbm": true, "text": true, "cdb": true, "implicit": true}
-
-func (x *Expander) readTables(ctx context.Context) error {
-	for name, spec := range x.conf.maps {
-		if !textMaps[spec.class] || spec.file == "" {
-			continue
-		}
-		file := strings.TrimSuffix(spec.file, ".db")
-		at, fi, err := x.host.lookup(file)
-		if missing(err) && spec.optional {
-			continue
-		}
-		if err == nil && !fi.Mode.IsRegular() {
-			err = qmailkit.ErrNotPlain
-		}
-		where := place{path: x.conf.path, line: spec.line}
-		if err != nil {
-			x.problems = append(x.problems, where.problem(qmailkit.Error, "map-unreadable", "map %.80q: %w", name, err))
-			continue
-		}
-		f, err := x.host.tree.Open(at)
-		if err != nil {
-			x.problems = append(x.problems, where.problem(qmailkit.Error, "map-unreadable", "map %.80q: %w", name, err))
-			continue
-		}
-		t, problems, err := ReadTable(ctx, f, &TableOptions{Path: at, MaxBytes: x.host.opts.MaxFile, KeepCase: spec.foldNot})
-		f.Close()
-		if err != nil {
-			return err
-		}
-		x.problems = append(x.problems, problems...)
-		x.tables[name] = t
-	}
-	return nil
-}
-
 // readShells reads the shells that a user must have whose .forward may name
 // programs (shells(5)); without that file they are those of getusershell(3).
 func (x *Expander) readShells(ctx context.Context) error {
@@ -279,57 +242,6 @@ func (x *Expander) readShells(ctx context.Context) error {
 			x.shells[strings.Fields(text[i:])[0]] = true
 		}
 	}
-	return nil
-}
-
-// readAliasFiles reads the files of AliasFile: "hash:/a, -o /b".
-func (x *Expander) readAliasFiles(ctx context.Context) error {
-	for spec := range strings.SplitSeq(x.conf.options["aliasfile"], ",") {
-		i := strings.IndexByte(spec, '/')
-		if i < 0 {
-			if spec = strings.TrimSpace(spec); spec != "" {
-				x.problems = append(x.problems, place{path: x.conf.path, line: x.conf.lines["aliasfile"]}.problem(qmailkit.Error,
-					"alias-file-unreadable", "the aliases in %.80q are in no file here", spec))
-			}
-			continue
-		}
-		if err := x.readAliasFile(ctx, strings.TrimSpace(spec[i:])); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (x *Expander) readAliasFile(ctx context.Context, name string) error {
-	at, fi, err := x.host.lookup(name)
-	if err == nil && !fi.Mode.IsRegular() {
-		err = qmailkit.ErrNotPlain
-	}
-	var f qmailkit.File
-	if err == nil {
-		f, err = x.host.tree.Open(at)
-	}
-	if err != nil {
-		x.problems = append(x.problems, place{path: strings.TrimPrefix(name, "/")}.problem(qmailkit.Error, "alias-file-unreadable", "%w", err))
-		return nil
-	}
-	file, problems, err := ReadAliases(ctx, f, &AliasOptions{Path: at, MaxBytes: x.host.opts.MaxFile})
-	f.Close()
-	if err != nil {
-		return err
-	}
-	x.problems = append(x.problems, problems...)
-	af := aliasFile{path: at, file: file, keys: map[string]*Alias{}}
-	e := x.expansion(ctx)
-	for a := range file.Entries() {
-		r, _, _ := e.parse(a.lhs, 0)
-		if r != nil && r.state != stateBad && r.has("A") {
-			af.keys[lower(r.user)] = a
-			continue
-		}
-		x.problems = append(x.problems, a.place().problem(qmailkit.Error, "alias-not-local", "%.80q is no local name; Sendmail refuses this alias", a.Name))
-	}
-	x.aliases = append(x.aliases, af)
 	return nil
 }
 

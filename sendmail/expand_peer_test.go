@@ -161,7 +161,8 @@ func TestPeerAliases(t *testing.T) {
 	odd := "a: b \\\n c, d\n e \\\nf\n# comment \\\nswallowed: x\nx1: y # z\n y: z\nx2:\n\n p\n  q\nx3 : a,b  \nx4: a\\\\nb\n : d\nx5 x\n\"x6 y\" : \"z: z\"\n" +
 		"x7: y\r\nX8: Y\n\"x:9\": z\nx10: a\\\n\nx11: b\ne1:\n  bob\ne2:  \n\ne3: ,\ne4: \"\"\ne5: (c)\ne6:\n\t\n(c) n: b\nn m: b\n<an>: b\nx@y: z\nl@example.com: q\n" +
 		"b%a: c\n\\esc: b\nb\\sc: d\n.dot: e\n\xfcml: f\ndup: a\nDup: b\nlong: " + strings.Repeat("l", 8191-len("long: \n")) + "\nlonger: " + strings.Repeat("l", 8192-len("longer: \n")) +
-		"\n goes: on\nPostMaster: p\n+a: b\na+b: c\nlast: one"
+		"\n goes: on\nn1: b\x00c\nn2: swallowed\n and more\nn3: kept\nn4: b\x00c\n d\nn5: x\\\ny\x00z\nn6: gone\n# c\x00d\nn7: gone\nn8: ok\n# comment\n  joined: x\nn9: z\n\\\nn10: a\n#c\\\nn11: b\nbob): x\n(c: b\n<d: b\n" +
+		"\"e: b\nf: \\\n\ng\\: b\nh\\:i: b\n\t\nsl: " + strings.Repeat("l\\\n", 4093) + "\nsl2: " + strings.Repeat("l\\\n", 8200) + "\nPostMaster: p\n+a: b\na+b: c\nlast: one"
 	for name, text := range map[string]string{"corpus": corpusAliasText(), "odd": odd} {
 		host := newSampleHost(t, "plain")
 		host.file("etc/mail/aliases", text)

@@ -11,9 +11,10 @@ import (
 	"github.com/qmailkit/qmailkit"
 )
 
-// maxMapLine is the longest line that makemap takes (MAXLINE in conf.h, less
-// the NUL and the newline).
-const maxMapLine = 2046
+// maxMapLine is what makemap reads at once (BUFSIZE in makemap.c, less the NUL).
+// A line that has no end by then is refused, and what is behind it is the next
+// line, as was measured.
+const maxMapLine = 1023
 
 // A Table is the text of a map of Sendmail, as makemap(8) reads it:
 // virtusertable, mailertable, domaintable, genericstable, access. What was
@@ -45,14 +46,18 @@ type TableEntry struct {
 type TableOptions struct {
 	Path     string // of the file, for problems
 	MaxBytes int64  // that are read; 0 is 1 GiB
+	Comment  byte   // begins a comment: makemap -D; 0 is '#'
+	Blank    byte   // parts key and value: makemap -t; 0 is any blank
+	Empty    bool   // a value may be empty: makemap -e
 	KeepCase bool   // keys are not folded: makemap -f
 	Last     bool   // of two entries with one key the last counts: makemap -r
 }
 
 // ReadTable reads the text of a map. A line that makemap refuses is a Problem:
 // "sendmail.map-no-key" (it begins with a blank), "sendmail.map-no-value",
-// "sendmail.map-long-line" (its tail is a line of its own to makemap, and is
-// left out here), "sendmail.map-duplicate". The table is there as far as it
+// "sendmail.map-nul",
+// "sendmail.map-long-line" (of which the tail is a line of its own, here too, and
+// may be an entry), "sendmail.map-duplicate". The table is there as far as it
 // was read when the error is not nil.
 func ReadTable(ctx context.Context, r io.Reader, opts *TableOptions) (*Table, []qmailkit.Problem, error) {
 	var o TableOptions
@@ -60,67 +65,99 @@ func ReadTable(ctx context.Context, r io.Reader, opts *TableOptions) (*Table, []
 		o = *opts
 	}
 	setDefault(&o.MaxBytes, 1<<30)
-	t := &Table{path: o.Path, first: map[string]int{}}
-	var problems []qmailkit.Problem
+	if o.Comment == 0 {
+		o.Comment = '#'
+	}
+	t := &tableReader{table: &Table{path: o.Path, first: map[string]int{}}, opts: o}
 	offset, n := int64(0), 0
 	for raw, err := range rawLines(ctx, bounded(r, o.MaxBytes)) {
 		if err != nil {
-			return t, problems, fmt.Errorf("%s:%d: offset %d: %w", o.Path, n+1, offset, err)
+			return t.table, t.problems, fmt.Errorf("%s:%d: offset %d: %w", o.Path, n+1, offset, err)
 		}
 		n++
-		at := place{o.Path, n, offset}
-		l := tableLine{raw: raw, offset: offset}
+		t.line(raw, place{o.Path, n, offset})
 		offset += int64(len(raw))
-		e, p := parseTableLine(raw, at)
-		if p != nil {
-			problems = append(problems, *p)
-		}
-		if e != nil {
-			l.entry = e
-			key := e.Key
-			if !o.KeepCase {
-				key = lower(key)
-			}
-			first, dup := t.first[key]
-			if dup {
-				problems = append(problems, at.problem(qmailkit.Warning, "map-duplicate",
-					"key %.80q has stood in line %d already", e.Key, t.lines[first].entry.Line))
-			}
-			if !dup || o.Last {
-				t.first[key] = len(t.lines)
-			}
-		}
-		t.lines = append(t.lines, l)
 	}
-	return t, problems, nil
+	return t.table, t.problems, nil
 }
 
-// parseTableLine is the loop of makemap.c.
-func parseTableLine(raw string, at place) (*TableEntry, *qmailkit.Problem) {
-	problem := func(code, format string, args ...any) (*TableEntry, *qmailkit.Problem) {
-		p := at.problem(qmailkit.Error, code, format, args...)
-		return nil, &p
+// A tableReader gathers the entries of a table.
+type tableReader struct {
+	opts     TableOptions
+	table    *Table
+	problems []qmailkit.Problem
+}
+
+func (r *tableReader) problem(at place, sev qmailkit.Severity, code, format string, args ...any) {
+	r.problems = append(r.problems, at.problem(sev, code, format, args...))
+}
+
+// line takes a line, in the pieces in which makemap reads it.
+func (r *tableReader) line(raw string, at place) {
+	if len(raw) > maxMapLine || len(raw) == maxMapLine && raw[maxMapLine-1] != '\n' {
+		r.problem(at, qmailkit.Error, "map-long-line", "%w: %d bytes, of which makemap takes %d; what is behind them is a new line",
+			ErrLongLine, len(strings.TrimSuffix(raw, "\n")), maxMapLine-1)
 	}
-	text := strings.TrimSuffix(raw, "\n")
-	if len(text) > maxMapLine {
-		return problem("map-long-line", "%w: %d bytes, of which makemap takes %d", ErrLongLine, len(text), maxMapLine)
+	for raw != "" {
+		piece := raw[:min(len(raw), maxMapLine)]
+		l := tableLine{raw: piece, offset: at.offset}
+		switch text, ended := strings.CutSuffix(piece, "\n"); {
+		case ended && strings.IndexByte(text, 0) >= 0:
+			r.problem(at, qmailkit.Error, "map-nul", "the line holds a NUL, behind which makemap does not find its end")
+		case ended || len(piece) < maxMapLine:
+			l.entry = r.entry(text, at)
+		}
+		if l.entry != nil {
+			r.count(l.entry, at)
+		}
+		r.table.lines = append(r.table.lines, l)
+		raw = raw[len(piece):]
+		at.offset += int64(len(piece))
 	}
+}
+
+// count makes an entry the one that is found by its key, if it is.
+func (r *tableReader) count(e *TableEntry, at place) {
+	t, key := r.table, e.Key
+	if !r.opts.KeepCase {
+		key = lower(key)
+	}
+	first, dup := t.first[key]
+	if dup {
+		r.problem(at, qmailkit.Warning, "map-duplicate", "key %.80q has stood in line %d already", e.Key, t.lines[first].entry.Line)
+	}
+	if !dup || r.opts.Last {
+		t.first[key] = len(t.lines)
+	}
+}
+
+// entry is the loop of makemap.c.
+func (r *tableReader) entry(text string, at place) *TableEntry {
 	text, _, _ = strings.Cut(text, "\x00")
-	if text == "" || text[0] == '#' {
-		return nil, nil
+	parts := isBlank
+	if r.opts.Blank != 0 {
+		parts = func(c byte) bool { return c == r.opts.Blank }
 	}
-	if isBlank(text[0]) {
-		return problem("map-no-key", "the line begins with a blank, and has no key")
+	switch {
+	case text == "" || text[0] == r.opts.Comment:
+		return nil
+	case r.opts.Blank == 0 && isBlank(text[0]):
+		r.problem(at, qmailkit.Error, "map-no-key", "the line begins with a blank, and has no key")
+		return nil
 	}
 	i := 0
-	for i < len(text) && !isBlank(text[i]) {
+	for i < len(text) && !parts(text[i]) {
 		i++
 	}
-	key, value := text[:i], trimBlanks(text[i:])
-	if value == "" {
-		return problem("map-no-value", "key %.80q has no value", key)
+	key, value := text[:i], text[i:]
+	for value != "" && parts(value[0]) {
+		value = value[1:]
 	}
-	return &TableEntry{Key: key, Value: value, Path: at.path, Line: at.line, Offset: at.offset}, nil
+	if value == "" && !r.opts.Empty {
+		r.problem(at, qmailkit.Error, "map-no-value", "key %.80q has no value", key)
+		return nil
+	}
+	return &TableEntry{Key: key, Value: trimBlanks(value), Path: at.path, Line: at.line, Offset: at.offset}
 }
 
 // trimBlanks takes off what isspace(3) takes for blank in the C locale.

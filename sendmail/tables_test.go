@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 func readTable(t testing.TB, text string) (*Table, []string) {
@@ -218,4 +221,46 @@ func FuzzTables(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTableLongLine asks that what is behind a line that is too long is a line
+// of its own, and that nothing is lost of it.
+func TestTableLongLine(t *testing.T) {
+	text := "a " + strings.Repeat("x", 1021) + "tail v\nb " + strings.Repeat("x", 1020) + "\nc " + strings.Repeat("x", 10<<20) + "\nd \x00\nlast " + strings.Repeat("y", 1018)
+	table, problems := readTable(t, text)
+	var got []string
+	for e := range table.Entries() {
+		got = append(got, fmt.Sprintf("%d %d %s=%.2s", e.Line, e.Offset, e.Key, e.Value))
+	}
+	diff(t, []string{"1 1023 tail=v", "2 1030 b=xx"}, got)
+	diff(t, []string{"etc/mail/t:1 map-long-line error", "etc/mail/t:3 map-long-line error", "etc/mail/t:3 map-no-value error", "etc/mail/t:4 map-nul error",
+		"etc/mail/t:5 map-long-line error"}, problems)
+	var back bytes.Buffer
+	if _, err := table.WriteTo(&back); err != nil || back.String() != text {
+		t.Error("not written back as it was")
+	}
+}
+
+// TestStaleMaps compares a text with the database beside it.
+func TestStaleMaps(t *testing.T) {
+	f := newFixture(t, map[string]string{
+		"etc/passwd": "root:*:0:0::/root:/bin/sh\n", "etc/mail/aliases": "a: b\n", "etc/mail/aliases.db": "x", "etc/mail/virtusertable": "k v\n",
+		"etc/mail/virtusertable.db": "x", "etc/mail/mailertable.db": "x",
+	})
+	old := time.Now().Add(-time.Hour)
+	for _, name := range []string{"aliases.db", "virtusertable"} {
+		if err := os.Chtimes(f.path("etc/mail/"+name), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x, err := f.open().Expander(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range x.Problems() {
+		got = append(got, show(p))
+	}
+	slices.Sort(got)
+	diff(t, []string{"etc/mail/aliases.db map-stale warning", "etc/mail/mailertable.db map-without-text error"}, got)
 }
