@@ -2,6 +2,7 @@ package plesk
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -144,6 +145,25 @@ func (l *lexer) drop(n int) {
 	}
 }
 
+// window is what comes next, as far as it is at hand; nothing at the end.
+func (l *lexer) window() []byte {
+	if l.r.Buffered() == 0 {
+		if _, err := l.r.Peek(1); err != nil {
+			l.read() // keeps the error
+			return nil
+		}
+	}
+	b, _ := l.r.Peek(l.r.Buffered())
+	return b
+}
+
+// pass passes over the first bytes of a window.
+func (l *lexer) pass(b []byte) {
+	l.line += bytes.Count(b, []byte{'\n'})
+	l.offset += int64(len(b))
+	l.r.Discard(len(b))
+}
+
 func (l *lexer) fail(what string) error {
 	if l.err == nil {
 		l.err = fmt.Errorf("%w of %s", errOpen, what)
@@ -264,9 +284,15 @@ func (l *lexer) comment() error {
 		}
 	}
 	for !l.looksAt("*/") {
-		if _, ok := l.read(); !ok {
+		b := l.window()
+		if len(b) == 0 {
 			return l.fail("a comment")
 		}
+		n := 1 + bytes.IndexByte(b[1:], '*')
+		if n == 0 {
+			n = len(b)
+		}
+		l.pass(b[:n])
 	}
 	l.drop(2)
 	return nil
@@ -274,18 +300,39 @@ func (l *lexer) comment() error {
 
 // restOfLine passes over a line and returns its beginning.
 func (l *lexer) restOfLine(most int) string {
-	var b []byte
-	for c, ok := l.read(); ok && c != '\n'; c, ok = l.read() {
-		if len(b) < most {
-			b = append(b, c)
+	var line []byte
+	for {
+		b := l.window()
+		n := bytes.IndexByte(b, '\n')
+		text := b
+		if n >= 0 {
+			text = b[:n]
+		}
+		line = append(line, text[:min(len(text), most-len(line))]...)
+		l.pass(text)
+		if n >= 0 || len(b) == 0 {
+			l.drop(1)
+			return string(line)
 		}
 	}
-	return string(b)
 }
 
 // quoted reads up to the closing quote, which doubled stands for itself.
 func (l *lexer) quoted(t *token, q byte, escapes bool) error {
 	for {
+		b, n := l.window(), 0
+		for n < len(b) && b[n] != q && (b[n] != '\\' || !escapes) {
+			n++
+		}
+		if kept := min(n, l.limit-len(l.buf)); kept < n {
+			l.buf, t.cut = append(l.buf, b[:kept]...), true
+		} else {
+			l.buf = append(l.buf, b[:n]...)
+		}
+		l.pass(b[:n])
+		if n == len(b) && n > 0 {
+			continue
+		}
 		c, ok := l.read()
 		switch {
 		case !ok:

@@ -105,10 +105,10 @@ func TestDumpEqualsDatabase(t *testing.T) {
 				t.Fatal(err)
 			}
 			for form, args := range dumpForms {
+				if mode != usual && form != "default" && form != "ANSI" && form != "compact" {
+					continue // the program sets the mode that it needs
+				}
 				t.Run(file+" "+mode[:4]+" "+form, func(t *testing.T) {
-					if form == "no definitions" && file == schemaOld {
-						t.Skip("one sample is enough")
-					}
 					got, err := ReadDump(t.Context(), strings.NewReader(dump(t, s, append(args, name)...)), nil)
 					if err != nil {
 						t.Fatal(err)
@@ -147,7 +147,7 @@ func cutDump(t *testing.T, whole string) {
 	if end < 0 || begin < 0 {
 		t.Fatal("the dump has no last line, or no first one")
 	}
-	step := 1 + len(whole)/700
+	step := 1 + len(whole)/200
 	for n := begin + 15; n < end; n += step {
 		_, err := ReadDump(t.Context(), strings.NewReader(whole[:n]), nil)
 		if !errors.Is(err, ErrTruncated) || !errors.Is(err, qmailkit.ErrIncomplete) {
