@@ -3,6 +3,7 @@ package plesk
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/internal/passhash"
@@ -62,8 +63,18 @@ func (p Password) Credential(key *SecretKey) (Credential, error) {
 // there may be in clear or a hash; nothing but its form tells, which of DES says
 // little: a Problem plesk.pop-form. A Problem plesk.pop-colon says that the line
 // can be read in two ways: everything behind the first colon is then taken for
-// the password.
+// the password. plesk.pop-cr says that the line ends in CRLF, which is not taken
+// for a part of it.
 func PopCredential(e users.PopEntry) (Credential, []qmailkit.Problem) {
+	if p := strings.TrimRight(string(e.Password), "\r"); p != string(e.Password) {
+		e.Password = qmailkit.Secret(p)
+		c, probs := PopCredential(e)
+		return c, append(probs, qmailkit.Problem{
+			Code: "plesk.pop-cr", Severity: qmailkit.Warning, Path: "users/poppasswd", Line: e.Line, Offset: e.Offset,
+			Err: fmt.Errorf("%q: the line ends in CRLF", e.Login),
+			Fix: "compare with psa",
+		})
+	}
 	first, _, more := e.Fields()
 	switch {
 	case first == "" && !more:
