@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -191,6 +192,16 @@ func (d *dumpReader) expected(what string) error {
 		text = text[:40]
 	}
 	return fmt.Errorf("%w: %s expected, found %q", ErrDump, what, text)
+}
+
+// misplaced is expected inside of rows, where the text may be a password's.
+func (d *dumpReader) misplaced(what string) error {
+	kinds := map[kind]string{tokWord: "a word", tokName: "a name", tokString: "a string", tokHex: "a literal"}
+	found, ok := kinds[d.t.kind]
+	if !ok {
+		found = strconv.Quote(string(d.t.text))
+	}
+	return fmt.Errorf("%w: %s expected, found %s", ErrDump, what, found)
 }
 
 func (d *dumpReader) all(ctx context.Context) error {

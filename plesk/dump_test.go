@@ -130,6 +130,12 @@ func TestDumpRefused(t *testing.T) {
 			}
 		})
 	}
+	// An error inside of a row shows nothing of a password.
+	for _, row := range []string{"(21,'plain','it's geheim')", "(21,'plain',geheim)", "(21,'plain','x' 'y') geheim", "(21,'plain','x',geheim"} {
+		if _, err := readText(t, small+"INSERT INTO accounts VALUES "+row+";"); err == nil || strings.Contains(err.Error(), "geheim") {
+			t.Errorf("%v", err)
+		}
+	}
 	if _, err := ReadDump(t.Context(), strings.NewReader("USE a;"+small), &Options{Database: "b"}); !errors.Is(err, ErrNoDatabase) {
 		t.Errorf("database that is asked for: %v", err)
 	}

@@ -74,7 +74,7 @@ func (d *dumpReader) rows(ctx context.Context, t *table, places []place) error {
 		case d.t.word("ON"):
 			return d.skip(ctx)
 		case !d.t.is(','):
-			return d.expected("a comma or a semicolon behind a row")
+			return d.misplaced("a comma or a semicolon behind a row")
 		}
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -135,7 +135,7 @@ func (t *table) column(name string) int {
 // row reads the values between parentheses.
 func (d *dumpReader) row(t *table, places []place) error {
 	if !d.t.is('(') {
-		return d.expected("a row")
+		return d.misplaced("a row")
 	}
 	row, at := make([]string, len(t.columns)), rowPlace{d.t.line, d.t.offset}
 	for i := 0; ; i++ {
@@ -158,7 +158,7 @@ func (d *dumpReader) row(t *table, places []place) error {
 			}
 			return nil
 		case !d.t.is(','):
-			return d.expected("a comma behind a value")
+			return d.misplaced("a comma behind a value")
 		}
 	}
 }
@@ -205,7 +205,7 @@ func (d *dumpReader) value(t *table, p place) (v string, err error) {
 			}
 		}
 	default:
-		return "", d.expected("a value")
+		return "", d.misplaced("a value")
 	}
 	return v, d.need()
 }

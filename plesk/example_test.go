@@ -38,6 +38,17 @@ func ExampleReadDump() {
 	// Output: 12 anna@example.com sym true
 }
 
+// Tell a dump that is cut short from other errors, and say where.
+func ExampleDumpError() {
+	dump := strings.NewReader("-- MySQL dump 10.13\nCREATE TABLE accounts (id int, type text, password text);\nINSERT INTO accounts VALUES (11,'pla")
+	_, err := plesk.ReadDump(context.Background(), dump, &plesk.Options{Name: "psa.sql"})
+	var at *plesk.DumpError
+	if errors.As(err, &at) {
+		fmt.Println(at.Name, at.Line, at.Offset, errors.Is(err, plesk.ErrTruncated))
+	}
+	// Output: psa.sql 3 114 true
+}
+
 // Let Plesk's own tool make a mailbox. The password is in the environment, not
 // among the arguments.
 func ExampleCommands() {
