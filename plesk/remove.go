@@ -62,6 +62,12 @@ type Removed struct {
 	Problems []qmailkit.Problem
 }
 
+// RemoveOptions of RemoveAccounts. The nil pointer is the zero value.
+type RemoveOptions struct {
+	// Rehearse does all and lets nothing count.
+	Rehearse bool
+}
+
 // RemoveAccounts takes back what WriteAccounts has written and nobody has
 // changed since: rows of accounts, mail, and those that belong to them. A name
 // that differs in anything, or of which Plesk keeps more in tables that
@@ -71,7 +77,7 @@ type Removed struct {
 // It is one transaction: with an error nothing is changed. Errors wrap
 // ErrNoTable, ErrNoColumn and ErrEngine, and ErrWriteBack where a row is still
 // there afterwards.
-func RemoveAccounts(ctx context.Context, db *sql.DB, accounts []WrittenAccount) (*Removed, error) {
+func RemoveAccounts(ctx context.Context, db *sql.DB, accounts []WrittenAccount, opts *RemoveOptions) (*Removed, error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, fmt.Errorf("psa: %w", err)
@@ -80,6 +86,9 @@ func RemoveAccounts(ctx context.Context, db *sql.DB, accounts []WrittenAccount) 
 	r := &remover{writer: writer{ctx: ctx, tx: tx}, out: &Removed{}}
 	if err := r.all(accounts); err != nil {
 		return nil, fmt.Errorf("psa: %w", err)
+	}
+	if opts != nil && opts.Rehearse {
+		return r.out, nil
 	}
 	if err := tx.Commit(); err != nil {
 		return nil, fmt.Errorf("psa: %w", err)

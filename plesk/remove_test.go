@@ -67,18 +67,23 @@ func written1(t *testing.T, from, to, more string) (db *sql.DB, before map[strin
 func TestRemoveAccounts(t *testing.T) {
 	for _, schema := range []string{schemaOld, schemaNew} {
 		db, before, made := written1(t, schemaNew, schema, "")
-		r, err := RemoveAccounts(t.Context(), db, made)
+		after := content(t, db)
+		r, err := RemoveAccounts(t.Context(), db, made, &RemoveOptions{Rehearse: true})
+		if d := cmp.Diff(after, content(t, db)); err != nil || len(r.Removed) != len(made) || d != "" {
+			t.Errorf("a rehearsal: %+v, %v%s", r, err, d)
+		}
+		r, err = RemoveAccounts(t.Context(), db, made, nil)
 		if err != nil || len(r.Removed) != len(made) || len(r.Problems)+len(r.Gone) > 0 {
 			t.Fatalf("%+v, %v", r, err)
 		}
 		if d := cmp.Diff(before, content(t, db)); d != "" {
 			t.Error(d)
 		}
-		r, err = RemoveAccounts(t.Context(), db, made)
+		r, err = RemoveAccounts(t.Context(), db, made, nil)
 		if err != nil || len(r.Gone) != len(made) || len(r.Problems)+len(r.Removed) > 0 {
 			t.Errorf("again: %+v, %v", r, err)
 		}
-		if r, err = RemoveAccounts(t.Context(), db, nil); err != nil || len(r.Gone) > 0 {
+		if r, err = RemoveAccounts(t.Context(), db, nil, nil); err != nil || len(r.Gone) > 0 {
 			t.Errorf("nothing: %+v, %v", r, err)
 		}
 	}
@@ -104,7 +109,7 @@ func TestRemoveChanged(t *testing.T) {
 			db, _, made := written1(t, schemaNew, schemaNew, "CREATE TABLE mn_param (id int NOT NULL AUTO_INCREMENT, mn_id int unsigned, param text, val text, PRIMARY KEY (id)); INSERT INTO mn_param (mn_id) VALUES (NULL), (999)")
 			exec1(t, db, query)
 			before := content(t, db)
-			r, err := RemoveAccounts(t.Context(), db, made)
+			r, err := RemoveAccounts(t.Context(), db, made, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -149,18 +154,18 @@ func TestRemoveRefused(t *testing.T) {
 		}
 	}
 	exec1(t, db, "CREATE TRIGGER tt BEFORE DELETE ON accounts FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'")
-	_, err := RemoveAccounts(t.Context(), db, made)
+	_, err := RemoveAccounts(t.Context(), db, made, nil)
 	check("a trigger", nil, err)
 	exec1(t, db, "DROP TRIGGER tt")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = RemoveAccounts(ctx, db, made)
+	_, err = RemoveAccounts(ctx, db, made, nil)
 	check("cancelled", context.Canceled, err)
 	exec1(t, db, "ALTER TABLE mail_redir ENGINE=MyISAM")
-	_, err = RemoveAccounts(t.Context(), db, made)
+	_, err = RemoveAccounts(t.Context(), db, made, nil)
 	check("engine", ErrEngine, err)
 	exec1(t, db, "ALTER TABLE mail_redir ENGINE=InnoDB")
-	if r, err := RemoveAccounts(t.Context(), db, made); err != nil || len(r.Removed) != len(made) {
+	if r, err := RemoveAccounts(t.Context(), db, made, nil); err != nil || len(r.Removed) != len(made) {
 		t.Errorf("at last: %+v, %v", r, err)
 	}
 }

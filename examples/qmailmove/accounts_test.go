@@ -103,7 +103,7 @@ func TestAccountsAfterCopy(t *testing.T) {
 		now, later string // calls, and what no call may have
 	}{
 		{nil, "|-forwarding|true|-forwarding-addresses|add:copy@example.org|", "|--update|-mail|anna@example.com|-attach|add:/var/qmail/mailnames/example.com/anna/@attachments/map.txt|"},
-		{[]string{"-redirect"}, "|-redirect|true|-rediraddr|copy@example.org|", "|--update|away|-mail|anna@example.com|-attach|add:map.txt|"},
+		{[]string{"-redirect"}, "|-group|true|-groupmem|add:copy@example.org|", "|--update|away|-mail|anna@example.com|-attach|add:map.txt|"},
 	} {
 		s := newSite(t)
 		s.withResponder()

@@ -63,6 +63,9 @@ func doCopy(ctx context.Context, c *config, env *cli.Env) error {
 func (p *pass) all(ctx context.Context) (err error) {
 	p.problem(p.t.files.Problems()...)
 	p.index()
+	if err := p.noteMade(); err != nil {
+		return err
+	}
 	p.show.Expect(int64(len(p.boxes)), 0, 0)
 	commit := p.c.commit
 	commit.Now = p.c.now

@@ -190,7 +190,7 @@ func (d *demonstration) where() {
 		{"old", "the old host; its control files now pass the domain's mail on"},
 		{"new", "the new one, with accounts, users/cdb and the mailboxes"},
 		{"verify.html", "the report, for a browser; verify.json is the same for programs"},
-		{"state", "what a later run, or cutover -undo, has to remember"},
+		{"state", "what a later run, undo, or cutover -undo, has to remember"},
 	} {
 		e.Printf("  %-50s %s\n", d.path(row[0]), row[1])
 	}

@@ -30,6 +30,10 @@ type fileRecord struct {
 	SHA256 string `json:"sha256"`
 	Size   int64  `json:"size"`
 	MTime  int64  `json:"mtime"` // at the source, in nanoseconds
+	// Found: it stood here before, just as it is at the source.
+	Found bool `json:"found,omitempty"`
+	// Undone: undo is taking it away, so that a copy brings it again.
+	Undone bool `json:"undone,omitempty"`
 }
 
 // partName is the file that one of them is written to first.
@@ -188,10 +192,11 @@ func (c *carrier) file(name string, mode func(fs.FileMode) fs.FileMode) error {
 	if err != nil {
 		return err
 	}
+	known = known && !was.Undone
 	if known && was.Size == fi.Size && was.MTime == fi.ModTime.UnixNano() {
 		return nil // as it was brought; what is here now is the target's doing
 	}
-	now := fileRecord{Size: fi.Size, MTime: fi.ModTime.UnixNano()}
+	now := fileRecord{Size: fi.Size, MTime: fi.ModTime.UnixNano(), Found: was.Found}
 	if now.SHA256, err = c.sourceSum(path); err != nil {
 		c.lost("file.unreadable", path, plainErr(err), "")
 		return nil
@@ -204,7 +209,9 @@ func (c *carrier) file(name string, mode func(fs.FileMode) fs.FileMode) error {
 	case err != nil && !missing(err):
 		c.lost("file.blocked", join(c.to, name), plainErr(err), "")
 		return nil
-	case err == nil && here == now.SHA256, known && was.SHA256 == now.SHA256:
+	case err == nil && here == now.SHA256:
+		now.Found = now.Found || !known && !was.Undone
+	case known && was.SHA256 == now.SHA256:
 	case known && err != nil:
 		// It was taken away here, and stays away.
 	case err == nil && here != was.SHA256:
@@ -217,6 +224,7 @@ func (c *carrier) file(name string, mode func(fs.FileMode) fs.FileMode) error {
 		if err != nil || !ok {
 			return err
 		}
+		now.Found = false
 	}
 	return c.note(name, &now)
 }

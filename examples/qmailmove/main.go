@@ -31,6 +31,8 @@ A move is cut into steps, each of which can be run again at any time:
             address is taken (RCPT only: no mail is sent)
   cutover   lets the old host pass the domain's mail on; -undo takes that back
   drain     copies until nothing new comes and the old queue is empty
+  undo      takes back what accounts and copy have written, as far as nobody has
+            used it since; mail that the old host has no more stays
 
 The source is a host's file system below ROOT, mounted or copied, or
 sftp://USER@HOST[:PORT]/PATH. Nothing is ever written there, except by cutover,
@@ -55,6 +57,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			{Name: "probe", Short: "ask both hosts for every address", Setup: setup(doProbe, (*config).probeFlags)},
 			{Name: "cutover", Short: "switch the old host over", Setup: setup(doCutover, (*config).cutoverFlags)},
 			{Name: "drain", Short: "copy until nothing new comes", Setup: setup(doDrain, (*config).drainFlags)},
+			{Name: "undo", Short: "take back what accounts and copy have written", Setup: setup(doUndo, (*config).undoFlags)},
 		},
 	}
 	return app.Run(ctx, args, stdin, stdout, stderr)

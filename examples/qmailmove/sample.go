@@ -200,7 +200,7 @@ func (s *sample) dump() {
 			stored = string(sealed)
 		}
 		text += fmt.Sprintf("INSERT INTO `accounts` VALUES (%d,'%s',%s);\n", i+1, a.kind, quoted(stored))
-		text += fmt.Sprintf("INSERT INTO `mail` VALUES (%d,%s,%s,%d,%s,'false',%d,12);\n", i+1, quoted(a.name), flag[a.mailbox], i+1, flag[!a.mailbox], a.quota)
+		text += fmt.Sprintf("INSERT INTO `mail` VALUES (%d,%s,%s,%d,%s,'false',%d,12);\n", i+1, quoted(a.name), flag[a.mailbox], i+1, flag[len(a.forwards) > 0], a.quota)
 		for _, n := range a.aliases {
 			alias++
 			text += fmt.Sprintf("INSERT INTO `mail_aliases` VALUES (%d,%d,%s);\n", alias, i+1, quoted(n))
