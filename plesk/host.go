@@ -74,7 +74,8 @@ const standardHandler = "check-quota"
 // none is carried. Plesk 9 keeps them as directories handlers/POINT/TYPE/ADDRESS
 // below PRODUCT_ROOT_D; each is a Problem plesk.mail-handler, whose Path is
 // where it stands. Later versions keep them in a database of SQLite, which is
-// not read: plesk.handlers-db says how to see them.
+// not read: plesk.handlers-db says how to see them. It belongs to the host, with
+// its paths and settings, and is not for copying.
 func CheckHandlers(ctx context.Context, host qmailkit.Tree, productRoot string) ([]qmailkit.Problem, error) {
 	var probs []qmailkit.Problem
 	switch at, err := qmailkit.Resolve(host, handlersDB); {
@@ -83,8 +84,9 @@ func CheckHandlers(ctx context.Context, host qmailkit.Tree, productRoot string) 
 		return nil, err
 	default:
 		if _, err := host.Lstat(at); err == nil {
-			probs = append(probs, qmailkit.Problem{Code: "plesk.handlers-db", Severity: qmailkit.Info, Path: at,
-				Err: errors.New("the mail handlers of this host are not read"), Fix: "see mail_handlers_control --list for those that are not Plesk's own"})
+			probs = append(probs, qmailkit.Problem{Code: "plesk.handlers-db", Severity: qmailkit.Warning, Path: at,
+				Err: errors.New("the mail handlers of this host are its own, and not carried: Plesk makes those of its own anew on the target. Which others there are is not read"),
+				Fix: "on this host: " + path.Join(productRoot, "admin/sbin/mail_handlers_control") + " --list; install and register on the target what is not Plesk's"})
 		}
 	}
 	top, err := qmailkit.Resolve(host, strings.TrimPrefix(path.Join(productRoot, "handlers"), "/"))

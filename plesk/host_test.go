@@ -40,7 +40,7 @@ func TestCheckHandlers(t *testing.T) {
 		got[p.Code+" "+p.Path] = p.Severity
 	}
 	if d := cmp.Diff(map[string]qmailkit.Severity{
-		"plesk.handlers-db var/lib/plesk/mail/handlers/handlers.db":                              qmailkit.Info,
+		"plesk.handlers-db var/lib/plesk/mail/handlers/handlers.db":                              qmailkit.Warning,
 		"plesk.mail-handler " + top + "before-local/recipient/anna@example.com/10-check-quota-x": qmailkit.Info,
 		"plesk.mail-handler " + top + "before-queue/sender/bert@example.com/scan":                qmailkit.Warning,
 	}, got); d != "" {

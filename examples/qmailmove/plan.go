@@ -51,7 +51,9 @@ func doPlan(ctx context.Context, c *config, env *cli.Env) error {
 	if _, err := c.mailOwner(m.dst); err != nil {
 		m.warn("target.owner", m.dst.name, err, "-owner UID:GID, before copy")
 	}
-	m.handlers()
+	if err := m.hostSettings(ctx); err != nil {
+		return err
+	}
 	m.boxRows(r)
 	r.Needs, r.Outcome = needs, report.Planned
 	if !needs.Enough() {
@@ -114,20 +116,6 @@ func (m *move) planAccounts(ctx context.Context, r *report.Report) error {
 	m.problem(plan.All()...)
 	r.Accounts = accountRows(plan, report.ToMake)
 	return nil
-}
-
-// handlers tells of what stands outside of the mailboxes.
-func (m *move) handlers() {
-	if m.psa != nil && m.psa.ShortNames {
-		m.warn("host.short-names", "", errors.New("users may log in without their domain at the source: a target that does not allow it refuses them"),
-			"allow short names on the new host, or tell them to log in with their whole address")
-	}
-	for _, at := range []string{"usr/local/psa/handlers", "opt/psa/handlers", "var/lib/plesk/mail/handlers/handlers.db"} {
-		if _, err := m.src.stat(at); err == nil {
-			m.warn("host.mail-handlers", at, errors.New("has mail handlers; they belong to the old host and are not carried"),
-				"Plesk makes its own anew; install those of others on the new host")
-		}
-	}
 }
 
 // measure counts what there is, and says what the copy will take.
