@@ -58,20 +58,22 @@ func (p *planner) passwordDiffers(want Credential, old Password) string {
 	switch {
 	case err != nil:
 		return fmt.Sprintf("password there cannot be read (%v)", err)
-	case want.Clear != "" && have.Clear != "":
-		if want.Clear == have.Clear {
-			return ""
-		}
-	case want.Clear != "":
-		if fits(have.Hash, want.Clear) {
-			return ""
-		}
-	case have.Clear != "":
-		if fits(want.Hash, have.Clear) {
-			return ""
-		}
-	case want.Hash == have.Hash:
+	case want.Fits(have):
 		return ""
 	}
 	return "password is another"
+}
+
+// Fits says whether two credentials are of one password, as far as that can be
+// told without guessing.
+func (c Credential) Fits(have Credential) bool {
+	switch {
+	case c.Clear != "" && have.Clear != "":
+		return c.Clear == have.Clear
+	case c.Clear != "":
+		return fits(have.Hash, c.Clear)
+	case have.Clear != "":
+		return fits(c.Hash, have.Clear)
+	}
+	return c.Hash == have.Hash
 }

@@ -48,7 +48,12 @@ func (m *move) sourcePoppasswd() (*users.Poppasswd, error) {
 	if m.src == nil {
 		return nil, nil
 	}
-	b, err := m.src.read("var/qmail/users/poppasswd", 64<<20)
+	return poppasswd(m.src)
+}
+
+// poppasswd reads a host's users/poppasswd; nil where there is none.
+func poppasswd(p *place) (*users.Poppasswd, error) {
+	b, err := p.read("var/qmail/users/poppasswd", 64<<20)
 	if missing(err) || errors.Is(err, os.ErrPermission) {
 		return nil, nil
 	}

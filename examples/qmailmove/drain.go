@@ -73,6 +73,9 @@ func doDrain(ctx context.Context, c *config, env *cli.Env) error {
 	d := &draining{c: c, env: env, started: c.now()}
 	rep, err := d.all(ctx)
 	if rep != nil {
+		if err != nil { // its last pass may have gone well
+			rep.Outcome, rep.Why = report.Stopped, err.Error()
+		}
 		err = errors.Join(err, c.emit(env, rep))
 	}
 	if err != nil {

@@ -52,7 +52,7 @@ func TestDrain(t *testing.T) {
 	s.move(0, "drain", "-wait", "0")
 	s.enqueue("Anna@Example.COM")
 	out, words = s.move(1, "drain", "-wait", "0", "-passes", "3", "-json")
-	if strings.Count(out, `"queue":1}`) != 3 || !strings.Contains(words, "waits for Anna@Example.COM") || !strings.Contains(words, "not done after 3 passes") {
+	if strings.Count(out, `"queue":1}`) != 3 || !strings.Contains(out, `"outcome":"stopped"`) || !strings.Contains(words, "waits for Anna@Example.COM") || !strings.Contains(words, "not done after 3 passes") {
 		t.Errorf("%s%s", out, words)
 	}
 	s.move(0, "drain", "-wait", "0", "-no-queue")

@@ -23,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/qmailkit/qmailkit/examples/internal/report"
+	"github.com/qmailkit/qmailkit/maildir"
 )
 
 func TestMain(m *testing.M) {
@@ -335,13 +336,27 @@ func TestVerifyFinds(t *testing.T) {
 			s.check(os.WriteFile(s.new("anna/Maildir/courierimapuiddb"), []byte("1 1100000000 1\n"), 0o600))
 		},
 		"verify.no-maildir": func(s *site) { s.check(os.RemoveAll(s.new("bert"))) },
+		"verify.unreadable": func(s *site) {
+			s.check(os.Remove(s.new("anna/Maildir", maildir.JournalName)))
+			s.check(os.Symlink("/etc/passwd", s.new("anna/Maildir", maildir.JournalName)))
+		},
+		"verify.password": func(s *site) {
+			b, err := os.ReadFile(s.path("new/var/qmail/users/poppasswd"))
+			s.check(err)
+			s.write("new/var/qmail/users/poppasswd", strings.Replace(string(b), "it's plain", "it's other", 1), 0o600)
+		},
+		"verify.account": func(s *site) { s.check(os.WriteFile(s.path("new/var/qmail/users/poppasswd"), nil, 0o600)) },
 	} {
 		t.Run(code, func(t *testing.T) {
 			s := newSite(t)
+			s.move(0, "accounts", "-direct", "-target-id", "40")
 			s.move(0, "copy")
+			if v := s.report(0, "verify").Verification; v.Hashes != 3 {
+				t.Fatalf("%+v", v)
+			}
 			spoil(s)
 			r := s.report(3, "verify")
-			if !slices.Contains(codes(r.Verification.Failures), code) {
+			if r.Verification.Mailboxes != 3 || !slices.Contains(codes(r.Verification.Failures), code) {
 				t.Errorf("%+v", r.Verification)
 			}
 		})

@@ -55,6 +55,7 @@ func doVerify(ctx context.Context, c *config, env *cli.Env) error {
 	p.show.Stop()
 	if err == nil {
 		p.domainFiles(ctx)
+		err = p.accounts(ctx)
 	}
 	m.fill(p.r)
 	p.r.Outcome = report.Done
@@ -101,7 +102,9 @@ func (p *proof) box(ctx context.Context, b *box) error {
 		if err := h.read(ctx, d); err != nil {
 			return err
 		}
-		defer h.hist.Close()
+		if h.hist != nil {
+			defer h.hist.Close()
+		}
 	}
 	if err := h.source(ctx, d); err != nil {
 		return err
@@ -164,31 +167,43 @@ func (h *holding) read(ctx context.Context, d *maildir.Dir) (err error) {
 		}
 	}
 	for _, name := range dirs {
-		f, err := d.Folder(name)
-		if err != nil {
-			return err
-		}
-		for e, err := range f.Messages(ctx) {
-			if errors.Is(err, qmailkit.ErrIncomplete) {
-				f.Close()
-				return err
+		if err := h.list(ctx, d, name); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
-			if err == nil {
-				e.Folder = name
-				h.places[placeKey(name, e.Name.Base())] = e
-				h.all[e.Name.Base()] = e
-			}
+			h.failure("unreadable", join(h.targetDir(h.b), plesk.MaildirName, name), plainErr(err))
 		}
-		f.Close()
 	}
 	if h.hist, err = d.History(); err != nil {
-		return err
+		h.failure("unreadable", join(h.targetDir(h.b), plesk.MaildirName, maildir.JournalName), plainErr(err))
+		return nil
 	}
 	for e, err := range h.hist.All() {
 		if err != nil {
-			return err
+			h.failure("unreadable", join(h.targetDir(h.b), plesk.MaildirName, maildir.JournalName), plainErr(err))
+			break
 		}
 		h.known[e.Name.Base()] = true
+	}
+	return nil
+}
+
+// list notes what a folder at the target has.
+func (h *holding) list(ctx context.Context, d *maildir.Dir, name string) error {
+	f, err := d.Folder(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for e, err := range f.Messages(ctx) {
+		if errors.Is(err, qmailkit.ErrIncomplete) {
+			return err
+		}
+		if err == nil {
+			e.Folder = name
+			h.places[placeKey(name, e.Name.Base())] = e
+			h.all[e.Name.Base()] = e
+		}
 	}
 	return nil
 }
@@ -267,18 +282,15 @@ func (h *holding) message(d *maildir.Dir, at, folder string, n maildir.Name) err
 		h.absent(path, n)
 		return nil
 	}
-	f, err := d.Folder(e.Folder)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	got, there, err := digest(func() (qmailkit.File, error) { return f.OpenMessage(e) })
+	got, there, err := digest(func() (qmailkit.File, error) { return openAt(d, e) })
 	if missing(err) {
 		h.absent(path, n)
 		return nil
 	}
 	if err != nil {
-		return err
+		h.v.Missing++
+		h.failure("unreadable", join(h.targetDir(h.b), plesk.MaildirName, e.Folder, e.Sub(), e.Name.String()), plainErr(err))
+		return nil
 	}
 	if got != sum {
 		h.v.Missing++
@@ -292,6 +304,16 @@ func (h *holding) message(d *maildir.Dir, at, folder string, n maildir.Name) err
 		h.failure("time", path, fmt.Errorf("has another time at the target: programs show the day of the move, and POP3 another order"))
 	}
 	return nil
+}
+
+// openAt opens a message in whichever folder it stands.
+func openAt(d *maildir.Dir, e maildir.Entry) (qmailkit.File, error) {
+	f, err := d.Folder(e.Folder)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.OpenMessage(e)
 }
 
 // absent tells what was never brought from what has gone at the target since.
