@@ -52,8 +52,7 @@ func (h *History) Entry(id ID) (Entry, bool, error) {
 // meanwhile.
 func (h *History) All() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		for i := range h.j.done {
-			r, err := h.j.recorded(&h.j.done[i])
+		for r, err := range h.j.records() {
 			if err != nil {
 				yield(Entry{}, qmailkit.Incomplete(err))
 				return

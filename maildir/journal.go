@@ -322,25 +322,6 @@ func (j *journal) find(id ID) *known {
 	return &j.done[i]
 }
 
-// recorded reads the record that k came from.
-func (j *journal) recorded(k *known) (record, error) {
-	buf := make([]byte, maxJournalLine)
-	n, err := j.f.ReadAt(buf, k.line())
-	if err != nil && err != io.EOF {
-		return record{}, err
-	}
-	line, _, ok := bytes.Cut(buf[:n], []byte("\n"))
-	if ok {
-		if text, good := checkLine(buf[:len(line)+1]); good {
-			r, err := parseRecord(text)
-			if err == nil && r.id == k.id {
-				return r, nil
-			}
-		}
-	}
-	return record{}, errors.New("maildir: journal changed while it was in use")
-}
-
 // append writes lines; sync makes them durable.
 func (j *journal) append(lines []byte) error {
 	if j.f == nil {

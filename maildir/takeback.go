@@ -35,11 +35,10 @@ func (im *Importer) Withdraw(ctx context.Context, gone func(Entry) bool) (n int,
 		}
 	}()
 	var batch []record
-	for i := range im.j.done {
-		if err := context.Cause(ctx); err != nil {
-			return n, err
+	for r, err := range im.j.records() {
+		if err == nil {
+			err = context.Cause(ctx)
 		}
-		r, err := im.j.recorded(&im.j.done[i])
 		if err != nil {
 			return n, err
 		}
