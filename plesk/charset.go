@@ -12,7 +12,8 @@ const compatible = "NO_AUTO_VALUE_ON_ZERO,"
 
 // text is a string of a dump as the server gives it out: in UTF-8. The bytes of
 // a string are in the character set of its introducer, or of the session; where
-// that is "binary", and in a hexadecimal literal, they are those of the column. What is in another character
+// that is "binary", and in a hexadecimal literal, they are those of the column, and
+// so they probably are where the session's is not told. What is in another character
 // set than UTF-8 and latin1 is kept as it stands, and told.
 func (d *dumpReader) text(t *table, p place, introducer, s string) string {
 	if p.at < 0 || p.c.binary || isASCII(s) {
@@ -29,7 +30,7 @@ func (d *dumpReader) text(t *table, p place, introducer, s string) string {
 	case charset == "latin1":
 		return fromLatin1(s)
 	case slices.Contains([]string{"", "utf8", "utf8mb3", "utf8mb4", "ascii"}, charset) && utf8.ValidString(s):
-	case charset == "" && strings.HasPrefix(d.s.mode, compatible):
+	case charset == "" && (strings.HasPrefix(d.s.mode, compatible) || p.c.charset == "latin1"):
 		return fromLatin1(s)
 	case charset == "":
 		t.charset = "unknown"

@@ -59,6 +59,7 @@ func TestDumpText(t *testing.T) {
 		"introducers":                 {"", "SET NAMES latin1; CREATE OR REPLACE TABLE accounts (id int, type text, password varbinary(9)); INSERT INTO accounts VALUES (20,'plain',_binary '\xfc');", "\xfc"},
 		"hex is what the column has":  {"", "SET NAMES utf8; CREATE OR REPLACE TABLE accounts (id int, type text, password text CHARACTER SET latin1); INSERT INTO accounts VALUES (20,'plain',0xfc);", "ü"},
 		"made with --compatible":      {"", "SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO,MYSQL40';" + update + "'gr\xfcn');", "grün"},
+		"not told, column latin1":     {"", "CREATE OR REPLACE TABLE accounts (id int, type text, password text) DEFAULT CHARSET=latin1; INSERT INTO accounts VALUES (20,'plain','gr\xfcn');", "grün"},
 		"another character set":       {"", "SET NAMES cp1251;" + update + "'\xe4');", "\xe4"},
 		"hexadecimal":                 {"", update + "0x61);", "a"},
 		"strings side by side":        {"", update + "'a' \"b\"\n'c');", "abc"},
