@@ -277,6 +277,9 @@ func TestCheckTree(t *testing.T) {
 			s.Domains[0].Unknown = Unknown{Action: "catch", Address: "a@x.org"}
 		}, nil, []string{"plesk.default-differs"}},
 		{"no bounce", func(f map[string]string, _ *Server) { f["m/example.com/.qmail-default"] = "&a@x.org\n" }, nil, []string{"plesk.default-differs"}},
+		{"a catch-all of its own", func(f map[string]string, s *Server) {
+			f["m/example.com/.qmail-default"], s.Domains[0].Unknown = "&a@x.org\n", Unknown{}
+		}, nil, []string{"plesk.default-differs"}},
 		{"orphans in the tree", func(f map[string]string, _ *Server) {
 			f["m/example.com/ghost/"], f["m/old.org/x/"], f["m/file"] = "", "", ""
 		}, nil,

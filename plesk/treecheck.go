@@ -165,6 +165,8 @@ func (c *treeChecker) defaultDot(d *DomainDir, known *Domain) bool {
 	switch {
 	case u.Action == "catch" && !catches:
 		return c.add("default-differs", qmailkit.Warning, at, "", "psa has mail for unknown names go to %q, and this file has not", u.Address)
+	case u.Action == "" && len(d.Default.Catch) > 0:
+		return c.add("default-differs", qmailkit.Warning, at, "", "psa has nothing for unknown names, by which their mail bounces, and this file sends it to %q", d.Default.Catch)
 	case (u.Action == "bounce" || u.Action == "reject") && !d.Default.Bounce:
 		return c.add("default-differs", qmailkit.Warning, at, "", "psa has mail for unknown names bounce, and this file has not")
 	}
