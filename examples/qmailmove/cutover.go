@@ -150,6 +150,7 @@ func (s *switching) run(ctx context.Context) error {
 	}
 	plan := routeTo(qmailcontrol.Diff(s.old, next), true)
 	s.names(ctx, len(plan) == 0)
+	s.stays()
 	if len(plan) == 0 {
 		s.env.Printf("%s passes the mail for %s on already: there is nothing to change.\n", s.book.dir, strings.Join(s.domains, ", "))
 		return s.whitelist(ctx)

@@ -235,6 +235,11 @@ func TestCutoverDecides(t *testing.T) {
 		})
 	}
 	s := newSite(t)
+	s.write("old/var/qmail/control/virtualdomains", "#x:12\nother.example:11\nexample.com:12\n.Example.com:12\nexample.org:12\njoe@example.com:12\n", 0o644)
+	if _, words := s.move(0, "cutover", "-n", "-smtproute", "mail.example.net", "-timeout", "1s"); strings.Count(words, "WARNING: ") != 2 ||
+		!strings.Contains(words, "example.org leads to the same mailboxes as example.com by line 5") || !strings.Contains(words, "WARNING: .Example.com leads") {
+		t.Errorf("%s", words)
+	}
 	for _, route := range []string{"", ":25", "host:", "host:smtp", "host:70000", "::1", "[::1]:25", "a b"} {
 		s.move(2, "cutover", "-force", "-smtproute", route)
 	}

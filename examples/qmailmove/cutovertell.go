@@ -30,6 +30,31 @@ func (s *switching) remind(plan qmailcontrol.Plan, done string) {
 	}
 }
 
+// stays warns of domains that virtualdomains leads to the same mailboxes, and
+// that psa does not name: their mail would go on to arrive at the old host.
+func (s *switching) stays() {
+	l, err := s.old.Lines("virtualdomains")
+	if err != nil {
+		return // there is none
+	}
+	ours := func(domain string) bool {
+		return slices.ContainsFunc(s.domains, func(d string) bool { return strings.EqualFold(d, domain) })
+	}
+	values := map[string]bool{}
+	for _, mine := range []bool{true, false} {
+		for i := range l.Len() {
+			key, value, found := strings.Cut(strings.TrimRight(l.Text(i+1), " \t"), ":")
+			switch {
+			case !found || value == "" || strings.HasPrefix(key, "#"):
+			case mine && ours(key):
+				values[value] = true
+			case !mine && !ours(key) && !ours(key[strings.LastIndexByte(key, '@')+1:]) && values[value]:
+				s.env.Printf("WARNING: %s leads to the same mailboxes as %s by line %d of virtualdomains, and stays as it is: psa does not have it as another name of the domain, or is not given.\n", key, s.domain, i+1)
+			}
+		}
+	}
+}
+
 // names checks the DNS.
 func (s *switching) names(ctx context.Context, switched bool) {
 	if s.c.cutover.dns == "" {
