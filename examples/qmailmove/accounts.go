@@ -52,6 +52,7 @@ type making struct {
 	*move
 	env     *cli.Env
 	plan    *plesk.AccountPlan
+	ours    map[string]bool // addresses that earlier runs have called Plesk's tools for
 	started time.Time
 	rep     *report.Report
 }

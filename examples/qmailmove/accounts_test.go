@@ -144,7 +144,7 @@ func TestAccountsAfterCopy(t *testing.T) {
 		}
 		// Changed there meanwhile: what differs stays, and is told.
 		s.write("new/psa.sql", strings.ReplaceAll(s.text("new/psa.sql"), "104853504", "5000"), 0o600)
-		r = s.report(0, "accounts", append(args, "-run", "-after-copy")...)
+		r = s.report(0, "accounts", append(args, "-script", s.path("late.sh"), "-after-copy")...)
 		if !slices.ContainsFunc(r.Oddities, func(it report.Item) bool {
 			return it.Code == "accounts.after-copy" && strings.Contains(it.Fix, " -attach ")
 		}) {
@@ -173,6 +173,24 @@ func TestAccountsRunKilled(t *testing.T) {
 		if n := strings.Count(string(b), "|--create|"+a.name+"@example.com|"); n != 1 {
 			t.Errorf("%s is made %d times:\n%s", a.name, n, b)
 		}
+	}
+	// The target's psa has the name by now, and the call for its autoresponder
+	// was not made yet.
+	s = newSite(t)
+	s.withResponder()
+	bin, log = s.tools()
+	s.write("dies", "", 0o600)
+	args = []string{"-target-dump", s.path("new/psa.sql"), "-plesk-bin", bin, "-run"}
+	if err := s.program("accounts", args...).Run(); err == nil {
+		t.Fatal("it was not killed")
+	}
+	s.check(os.Remove(s.path("dies")))
+	text, err := os.ReadFile(s.path("new/psa.sql"))
+	s.check(err)
+	s.write("new/psa.sql", strings.Replace(string(text), "-- Dump completed", "INSERT INTO `accounts` VALUES (7,'plain','Löwe \"7\" & $x; ');\nINSERT INTO `mail` VALUES (9,'anna','true',7,'false','false',104853504,40);\n-- Dump completed", 1), 0o600)
+	s.finish(0, "accounts", args...)
+	if calls := s.text("calls"); strings.Count(calls, "|--create|anna@") != 1 || strings.Count(calls, "|--update|-mail|anna@example.com|-status|true|") != 1 {
+		t.Errorf("%s", calls)
 	}
 }
 

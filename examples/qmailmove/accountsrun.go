@@ -12,11 +12,13 @@ import (
 	"iter"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
+	"github.com/qmailkit/qmailkit/examples/internal/state"
 	"github.com/qmailkit/qmailkit/plesk"
 )
 
@@ -35,8 +37,10 @@ func (m *making) commands() iter.Seq2[plesk.Command, error] {
 	held := 0
 	for _, d := range m.plan.Domains {
 		for _, a := range d.Accounts {
-			// By then the name is there, made by the calls before.
-			if a.Action != plesk.AccountCreate && !(late && a.Action != plesk.AccountRefused) {
+			// By then the name is there, made by the calls before; as it is when a
+			// run was broken off behind the first of several calls.
+			ours := m.ours[a.Mailname.Name+"@"+d.Domain.Name]
+			if a.Action != plesk.AccountCreate && !(late && a.Action != plesk.AccountRefused) && !ours {
 				continue
 			}
 			commands, probs := plesk.Commands(d.Domain, a.Mailname, a.Password, opts)
@@ -47,7 +51,7 @@ func (m *making) commands() iter.Seq2[plesk.Command, error] {
 				switch {
 				case c.AfterCopy != late:
 					held++
-				case a.Action == plesk.AccountDiffers:
+				case a.Action == plesk.AccountDiffers && !ours:
 					m.warn("accounts.after-copy", a.Mailname.Name+"@"+d.Domain.Name, errors.New("is another one at the target, so that this was left out: "+c.Comment), plesk.ShellWords(c.Argv))
 				default:
 					list = append(list, c)
@@ -96,6 +100,12 @@ func (m *making) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.ours = map[string]bool{}
+	for r := range done.All() {
+		if addr, _, ok := madeBy(done, r.Key); ok {
+			m.ours[addr] = true
+		}
+	}
 	for c := range m.commands() {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -137,6 +147,15 @@ const commandStore = "commands"
 type called struct {
 	// Argv begins it, where it has made a name: "mail --create ADDRESS".
 	Argv []string `json:"argv,omitempty"`
+}
+
+// madeBy is the address that a noted call has made, and the tool.
+func madeBy(notes *state.Store, key string) (addr, tool string, ok bool) {
+	var c called
+	if _, err := notes.Load(key, &c); err != nil || len(c.Argv) != 3 || !strings.HasPrefix(path.Base(c.Argv[0]), "mail") {
+		return "", "", false // "true" is what earlier versions noted
+	}
+	return c.Argv[2], c.Argv[0], true
 }
 
 // tool runs a program of Plesk. Its words are part of the error.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"path"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -248,14 +247,14 @@ func (u *undoing) judgePlesk(ctx context.Context) error {
 	}
 	foreign := func(name string) { u.foreign[strings.ToLower(name)], u.others = true, true }
 	for r := range calls.All() {
-		var c called
-		if _, err := calls.Load(r.Key, &c); err != nil || len(c.Argv) != 3 || !strings.HasPrefix(path.Base(c.Argv[0]), "mail") {
-			continue // "true" is what earlier versions noted
+		addr, tool, ok := madeBy(calls, r.Key)
+		if !ok {
+			continue
 		}
-		name, _, _ := strings.Cut(c.Argv[2], "@")
+		name, _, _ := strings.Cut(addr, "@")
 		foreign(name)
-		u.problem(qmailkit.Problem{Code: "undo.tool", Severity: qmailkit.Warning, Path: c.Argv[2],
-			Err: errors.New("was made by Plesk's tool, which undo does not call"), Fix: plesk.ShellWords([]string{c.Argv[0], "--remove", c.Argv[2]}) + ", if it is still there, and is to go with all its mail"})
+		u.problem(qmailkit.Problem{Code: "undo.tool", Severity: qmailkit.Warning, Path: addr,
+			Err: errors.New("was made by Plesk's tool, which undo does not call"), Fix: plesk.ShellWords([]string{tool, "--remove", addr}) + ", if it is still there, and is to go with all its mail"})
 	}
 	rows, err := mem.Store(psaStore)
 	if err != nil {
