@@ -72,10 +72,10 @@ func psaKind() *cli.Command {
 		Name: "psa", Args: "DUMP", Min: 1, Max: 1,
 		Short: "domains and mail names in a dump of Plesk's database",
 		Long: `DUMP is what mysqldump or mariadb-dump wrote of the database psa of any version of
-Plesk. Quotas are in bytes; -1 of a mailbox is that of its domain, and of a domain
-none. Rows that make no sense and passwords that the key does not open are
-reported, and the exit code is 3; a dump that is cut short or lacks a table is an
-error.`,
+Plesk; "-" is standard input, for one that has to be unpacked. Quotas are in bytes;
+-1 of a mailbox is that of its domain, and of a domain none. Rows that make no
+sense and passwords that the key does not open are reported, and the exit code is
+3; a dump that is cut short or lacks a table is an error.`,
 		Setup: func(fs *flag.FlagSet) cli.Action {
 			secrets := fs.Bool("secrets", false, "show passwords: as stored, and those of type sym opened where -secret-key is given")
 			keyFile := fs.String("secret-key", "", "`FILE` with the host's key, /etc/psa/private/secret_key")
@@ -91,12 +91,16 @@ error.`,
 						return fmt.Errorf("secret key: %w", err)
 					}
 				}
-				f, _, err := openFile(args[0])
-				if err != nil {
-					return err
+				dump, name := out.env.Stdin, "standard input"
+				if args[0] != "-" {
+					f, _, err := openFile(args[0])
+					if err != nil {
+						return err
+					}
+					defer f.Close()
+					dump, name = f, args[0]
 				}
-				defer f.Close()
-				s, err := plesk.ReadDump(ctx, f, &plesk.Options{Name: args[0], Database: *database})
+				s, err := plesk.ReadDump(ctx, dump, &plesk.Options{Name: name, Database: *database})
 				if err != nil {
 					return err
 				}

@@ -24,6 +24,9 @@ func TestPsa(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if code, out, words := inspect(string(b), "psa", "-"); code != 3 || strings.Count(out, `"type":"domain"`) != 2 || !strings.Contains(words, "standard input:") {
+		t.Errorf("standard input: exit code %d\n%s%s", code, out, words)
+	}
 	cut := filepath.Join(t.TempDir(), "cut.sql")
 	if err := os.WriteFile(cut, b[:len(b)/2], 0o600); err != nil {
 		t.Fatal(err)
