@@ -20,7 +20,7 @@ func (m *move) findAliases(ctx context.Context) error {
 		return err
 	}
 	o := &aliasmap.Options{
-		Domain: m.domain, Domains: m.aliases, Users: map[string]string{}, AllowPrograms: m.c.allowPrograms, AllowUserPrograms: m.c.allowUsers,
+		Domain: m.domain, Domains: m.aliases, Known: m.known, Users: map[string]string{}, AllowPrograms: m.c.allowPrograms, AllowUserPrograms: m.c.allowUsers,
 		NoFiles: m.profile.SQLAliases, CatchAllOK: m.profile.CheckCatchAll,
 		NameOK: func(name string) error {
 			if len(name) == 1 && name >= "a" && name <= "z" {

@@ -23,6 +23,9 @@ func doCommands(ctx context.Context, c *config, env *cli.Env) error {
 	if err := m.aliasScript(env.Stdout); err != nil {
 		return err
 	}
+	if err := m.controlCommands(env.Stdout); err != nil {
+		return err
+	}
 	left := 0
 	for _, p := range m.problems {
 		if p.Severity == qmailkit.Error {
@@ -48,7 +51,7 @@ func (m *move) commands() iter.Seq2[vpopmail.Command, error] {
 			return
 		}
 		for _, a := range m.aliases {
-			if !yield(vpopmail.AliasCommand(m.domain, a), nil) {
+			if !yield(vpopmail.AliasCommand(m.realOf(a), a), nil) {
 				return
 			}
 		}

@@ -27,6 +27,10 @@ type config struct {
 	// allowPrograms enables the programs and files of aliases, allowUsers those
 	// that users name.
 	allowPrograms, allowUsers bool
+	// noControl leaves routes and the rules about relaying; tcpSMTP is the file
+	// that tcprules reads.
+	noControl bool
+	tcpSMTP   string
 
 	policy     sendmail.Policy
 	users      cli.Strings
@@ -72,6 +76,7 @@ func setup(do action, needsSource bool) func(fs *flag.FlagSet) cli.Action {
 func newConfig() *config {
 	c := &config{policy: *sendmail.DefaultPolicy(), now: time.Now}
 	c.copy.LockWait = 30 * time.Second
+	c.uidl, c.copy.UIDs = mailcopy.NoUIDL, true
 	return c
 }
 
@@ -83,6 +88,8 @@ func (c *config) flags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.noAlias, "no-alias-domains", false, "make no alias domains")
 	fs.BoolVar(&c.allowPrograms, "allow-programs", false, "enable the programs and files of aliases, which else are written as comments")
 	fs.BoolVar(&c.allowUsers, "allow-user-programs", false, "enable those in .forward files and lists too: on the new host all run as vpopmail's user, who can read everybody's mail")
+	fs.BoolVar(&c.noControl, "no-control", false, "leave qmail's smtproutes, badmailfrom and rcpthosts as they are, but for the domains that move: report mailertable, access and relay-domains")
+	fs.StringVar(&c.tcpSMTP, "tcp-smtp", "", "`FILE` that tcprules makes tcpserver's database of, often /etc/tcp.smtp: who may connect and relay is written there (default: it is listed)")
 	c.accountFlags(fs)
 	c.mailFlags(fs)
 	fs.Var(&c.reports, "report", "write a report to `FILE.json` or FILE.html; may be repeated")

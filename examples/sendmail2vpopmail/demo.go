@@ -34,6 +34,8 @@ type demonstration struct {
 	dir string
 	env *cli.Env
 	man *samplehost.Manifest
+	// tcpSMTP is the new host's file of that name.
+	tcpSMTP string
 }
 
 // demo moves the sample host, proves it, and moves it again.
@@ -48,6 +50,11 @@ func demo(ctx context.Context, env *cli.Env, dir string) (err error) {
 	}
 	d := &demonstration{dir: dir, env: env}
 	if err := d.build(); err != nil {
+		return err
+	}
+	// As it stands on many a host, it lets the host itself relay.
+	d.tcpSMTP = d.path("new/tcp.smtp")
+	if err := os.WriteFile(d.tcpSMTP, []byte("127.:allow,RELAYCLIENT=\"\"\n:allow\n"), 0o644); err != nil {
 		return err
 	}
 	env.Printf("A sample Sendmail host stands in %s:\n  %s, %s in %d domains.\n\n",
@@ -94,6 +101,7 @@ func (d *demonstration) build() (err error) {
 func (d *demonstration) config() *config {
 	c := newConfig()
 	c.source = d.path("old")
+	c.tcpSMTP = d.tcpSMTP
 	c.target = vpoptarget.Flags{Home: d.path("new/vpopmail"), Qmail: d.path("new/qmail"), State: d.path("state"), Profile: "auto", Hup: "none"}
 	c.commit.Writers = 2
 	return c
@@ -188,6 +196,7 @@ func (d *demonstration) where() {
 	e.Printf("  %-28s the report, for a browser; run.json is the same for programs\n", d.path("run.html"))
 	e.Printf("  %-28s the old host; its passwords are in the table below\n", d.path("old"))
 	e.Printf("  %-28s vpopmail's home, and qmail's control and users beside it\n", d.path("new/vpopmail"))
+	e.Printf("  %-28s who may connect and relay, for tcprules\n", d.tcpSMTP)
 	e.Printf("  %-28s what a later run or undo has to remember\n\n", d.path("state"))
 	e.Printf("%-12s %-14s %-34s %s\n", "account", "hash", "address", "password")
 	for _, a := range d.man.Accounts {

@@ -27,6 +27,11 @@ interruption or because mail still arrives at the old host:
   commands  the same accounts as a script for vpopmail's own programs
   undo      takes back what run made and nobody has changed since
 
+Routes and the rules about relaying go into qmail's smtproutes, badmailfrom and
+rcpthosts, where plan shows the lines and -no-control leaves them out. Who may
+connect and relay is for tcpserver: -tcp-smtp names its file, which else is
+listed. Lines of others there stay, and nobody may relay who might not before.
+
 The old host's file system is read below ROOT, mounted or copied. Nothing is
 written there, but for the lock beside a spool, as its mailers make it, while
 its length is taken (-lock-wait 0 leaves that out). Symbolic links below ROOT

@@ -41,6 +41,9 @@ func (c *config) openPlan(ctx context.Context) (*move, error) {
 		return nil, err
 	}
 	m, err := c.survey(ctx, p)
+	if m != nil {
+		m.there = there
+	}
 	if err != nil || there {
 		return m, err
 	}
@@ -75,8 +78,11 @@ func doPlan(ctx context.Context, c *config, env *cli.Env) error {
 	if !needs.Enough() {
 		m.problem(qmailkit.Problem{Code: "target.full", Severity: qmailkit.Error, Path: c.target.Home, Err: errors.New("the target has not enough room: " + needs.Summary())})
 	}
-	m.fill(r)
 	m.printPolicy(env)
+	if err := m.planControl(ctx, m.there, env); err != nil {
+		return err
+	}
+	m.fill(r)
 	if err := c.emit(env, r); err != nil {
 		return err
 	}

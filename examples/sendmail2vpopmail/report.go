@@ -61,6 +61,7 @@ func (m *move) notices() []report.Notice {
 		{Code: "notice.journal", Title: "A file " + maildir.JournalName + " stays in each Maildir",
 			Words: "It lets the move be run again without bringing back what readers have deleted. Remove it when the old host is off."},
 	}
+	list = append(list, m.rulesNotice()...)
 	if m.addresses != nil {
 		list = append(list, report.Notice{Code: "notice.detail", Title: "Addresses with a detail bounce",
 			Words: "Sendmail delivers user+detail to user. vpopmail looks for a user of the whole name; only those aliases and virtual users that have the detail in their name are carried."})

@@ -270,8 +270,20 @@ func (g *migration) finish(ctx context.Context, d *maildir.Dir, a *account, u vp
 	return err
 }
 
-// goLive tells qmail.
+// goLive tells qmail: first how mail goes on, then of the domains, and last of
+// all for whom else it takes mail.
 func (g *migration) goLive(ctx context.Context) error {
+	if err := g.routesLive(ctx); err != nil {
+		return err
+	}
+	if err := g.domainsLive(ctx); err != nil {
+		return err
+	}
+	return g.relayLive(ctx)
+}
+
+// domainsLive tells qmail of the domains.
+func (g *migration) domainsLive(ctx context.Context) error {
 	hup, err := g.c.target.HupFunc()
 	if err != nil {
 		return err
@@ -279,15 +291,16 @@ func (g *migration) goLive(ctx context.Context) error {
 	list := []vpopmail.Live{{Name: g.domain}}
 	for _, a := range g.aliases {
 		d, err := g.t.Store.Domain(ctx, a)
-		if err == nil && d.Real != g.domain {
+		of := g.realOf(a)
+		if err == nil && d.Real != of {
 			g.problem(qmailkit.Problem{Code: "domain.taken", Severity: qmailkit.Error,
-				Err: fmt.Errorf("%s exists on the new host and is no alias of %s: it is left alone", a, g.domain)})
+				Err: fmt.Errorf("%s exists on the new host and is no alias of %s: it is left alone", a, of)})
 			continue
 		}
 		if err != nil && !errors.Is(err, vpopmail.ErrNoDomain) {
 			return err
 		}
-		list = append(list, vpopmail.Live{Name: a, AliasOf: g.domain})
+		list = append(list, vpopmail.Live{Name: a, AliasOf: of})
 	}
 	if g.addresses != nil {
 		for _, d := range g.addresses.Separate {

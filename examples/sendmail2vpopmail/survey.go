@@ -14,6 +14,7 @@ import (
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/aliasmap"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
+	"github.com/qmailkit/qmailkit/examples/internal/controlmap"
 	"github.com/qmailkit/qmailkit/examples/internal/mailcopy"
 	"github.com/qmailkit/qmailkit/maildir"
 	"github.com/qmailkit/qmailkit/sendmail"
@@ -26,13 +27,20 @@ type move struct {
 	root    *os.Root
 	host    *sendmail.Host
 	profile vpopmail.Profile
+	there   bool // of a plan: vpopmail and qmail are there already
 
 	domain  string
 	aliases []string
 	// addresses is nil where aliases are not carried.
 	addresses *aliasmap.Map
-	replies   []reply // vacation texts
-	accounts  []*account
+	// control is nil where routes and rules about relaying are not carried.
+	control *controlmap.Map
+	// known are alias domains that only tables of the old host speak of, and
+	// aliasOf those of other domains than the users'.
+	known    []string
+	aliasOf  map[string]string
+	replies  []reply // vacation texts
+	accounts []*account
 	// postmaster is set where the old host has an account of that name.
 	postmaster bool
 	left       []sendmail.Decision // accounts that are not carried
@@ -93,9 +101,13 @@ func (c *config) survey(ctx context.Context, profile vpopmail.Profile) (*move, e
 		err = m.findAccounts(ctx)
 	}
 	if err == nil {
+		err = m.findControl(ctx)
+	}
+	if err == nil {
 		err = m.findAliases(ctx)
 	}
 	if err == nil {
+		m.lateAliases()
 		err = m.findLeftovers(ctx)
 	}
 	if err != nil {
@@ -355,7 +367,7 @@ func (m *move) findLeftovers(ctx context.Context) error {
 			}
 			continue
 		}
-		if !m.settled(p) {
+		if !m.settled(p) && !m.controlSettled(p) {
 			m.problem(p)
 		}
 	}

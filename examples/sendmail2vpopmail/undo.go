@@ -26,7 +26,7 @@ type undoing struct {
 	users   []record
 	some    bool             // not all accounts are to be taken back
 	stay    map[string]error // accounts that cannot go, and why
-	counts  struct{ Messages, Users, Kept int }
+	counts  struct{ Messages, Users, Kept, Lines int }
 	problem []qmailkit.Problem
 
 	dots     []dot           // what run wrote for addresses and .forward files
@@ -68,6 +68,9 @@ func doUndo(ctx context.Context, c *config, env *cli.Env) error {
 	}
 	env.Printf(verb+": %s, %s. Left, because they were used or changed since: %s.\n",
 		cli.Plural(int64(u.counts.Messages), "message"), cli.Plural(int64(u.counts.Users), "account"), cli.Plural(int64(u.counts.Kept), "account"))
+	if n := u.counts.Lines; n > 0 {
+		env.Printf(verb+" too: %s about routes and relaying.\n", cli.Plural(int64(n), "line"))
+	}
 	if len(u.problem) > 0 {
 		return cli.Partialf("not all was taken back")
 	}
@@ -100,11 +103,14 @@ func (u *undoing) all(ctx context.Context) error {
 	if !whole && u.made.Made && u.stay["postmaster"] == nil {
 		u.stay["postmaster"] = errors.New("its domain stays")
 	}
+	off := whole || !u.stays()
 	if u.c.dryRun {
 		u.count(whole)
-		return nil
+		return u.takeControl(ctx, off)
 	}
-	off := whole || !u.stays()
+	if err := u.takeControl(ctx, off); err != nil {
+		return err
+	}
 	if err := u.revert(ctx, whole); err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (p *proof) all(ctx context.Context) error {
 	if err := p.addressesProof(ctx); err != nil {
 		return err
 	}
-	return nil
+	return p.controlProof(ctx)
 }
 
 func (p *proof) failure(pr qmailkit.Problem) {

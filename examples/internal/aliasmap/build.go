@@ -17,6 +17,9 @@ type Options struct {
 	// alias of it, or, where its addresses differ, a domain of its own.
 	Domain  string
 	Domains []string
+	// Known are those of Domains that the old host's rules take for its own,
+	// although they are none of its names: domaintable has them, for one.
+	Known []string
 	// Fixed are domains that are to be aliases although addresses may differ.
 	Fixed []string
 	// Users are the accounts that are carried: the name on the old host, and
@@ -224,7 +227,7 @@ func (b *builder) at(name, domain string) (*verdict, error) {
 	} else if c, ok := b.names[name]; ok {
 		spelled = c.spelled
 	}
-	if b.x.InClass("w", domain) || b.x.InClass("VirtHost", domain) {
+	if b.x.InClass("w", domain) || b.x.InClass("VirtHost", domain) || slices.Contains(b.o.Known, domain) {
 		spelled += "@" + domain
 	} // else it is new, and a name there is what it is without a domain
 	v, err := b.expand(spelled)

@@ -62,6 +62,10 @@ func manifest() *Manifest {
 		Reported: []Report{
 			{"sendmail.aliases-not-carried", "etc/mail/aliases"},
 			{"sendmail.virtusertable-not-carried", "etc/mail/virtusertable"},
+			{"sendmail.mailertable-not-carried", "etc/mail/mailertable"},
+			{"sendmail.access-not-carried", "etc/mail/access"},
+			{"sendmail.relay-domains-not-carried", "etc/mail/relay-domains"},
+			{"sendmail.domaintable-not-carried", "etc/mail/domaintable"},
 			{"sendmail.forward-not-carried", "home/carol/.forward"},
 			{"sendmail.forward-not-carried", "home/dave/.forward"},
 			{"sendmail.vacation-not-carried", "home/dave/.vacation.msg"},
@@ -198,6 +202,10 @@ func (b *builder) system() error {
 		{"etc/mail/virtusertable", "info@wonderland.example\tcarol\ninfo@looking-glass.example\tcarol\nsales@croquet.example\terin\n" +
 			"team@croquet.example\tcroquet-team\nold@croquet.example\terror:nouser 550 Ask the sales department\n" +
 			"@croquet.example\terror:nouser 550 No such user here\n", 0o644},
+		{"etc/mail/mailertable", routesFile, 0o644},
+		{"etc/mail/access", accessFile, 0o644},
+		{"etc/mail/relay-domains", "# for whom we take mail in\nhearts.example\n192.0.2\nIPv6:2001:db8:7\n", 0o644},
+		{"etc/mail/domaintable", "wonder-land.example\twonderland.example\n", 0o644},
 		{"var/mail/victor", plainBox("victor", "frank@stein.example", 1).text.String(), 0o600}, // who has left
 	} {
 		if err := b.write(f.path, f.text, 0, 0, f.mode); err != nil {
@@ -215,6 +223,15 @@ const aliasesFile = "# who gets the system's mail\nmailer-daemon: postmaster\npo
 	"everyone: tea-party, croquet-team, Alice, mike, ivan\n" +
 	"bob: \\bob, erin\nlog: /var/log/mail-archive\nnobody: /dev/null\n" +
 	"\"queen of hearts\": heidi\nnight: backup\nround: about\nabout: round\n"
+
+// routesFile and accessFile have one of each kind too.
+const (
+	routesFile = "hearts.example\tesmtp:[queen.hearts.example]\n.hearts.example\tesmtp:[queen.hearts.example]\n" +
+		"tea.example\tsmtp:pot.tea.example\nguillotine.example\terror:5.7.1:550 Off with their heads\n"
+	accessFile = "# who may, and who may not\nConnect:127.0.0.1\tRELAY\nConnect:198.51.100\tRELAY\nConnect:198.51.100.13\tOK\n" +
+		"Connect:203.0.113.66\tREJECT\nConnect:gryphon.example\tRELAY\nFrom:spam@jabberwock.example\tREJECT\n" +
+		"From:bandersnatch.example\t550 We do not like your sort\nTo:backup.hearts.example\tRELAY\nFrom:walrus.example\tDISCARD\n"
+)
 
 // homes makes the home directories of people. That of judy is on another disk.
 func (b *builder) homes() error {
