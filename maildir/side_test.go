@@ -248,6 +248,16 @@ func TestSeedUIDList(t *testing.T) {
 	if list, _ := os.ReadDir(path); len(list) != 4 {
 		t.Errorf("something is left: %v", list)
 	}
+	// Courier's, which shows only by what it says whether it is still the seed.
+	courier := filepath.Join(path, CourierUIDs)
+	for _, list := range []*UIDList{u, record(nil, "2.a.b")} {
+		if err := d.SeedCourierUIDs(list, u); err != nil || read(t, courier) != string(list.CourierBytes()) {
+			t.Errorf("%v: %s", err, read(t, courier))
+		}
+	}
+	if err := d.SeedCourierUIDs(u, u); !errors.Is(err, fs.ErrExist) || read(t, courier) != "1 1 9\n3 2.a.b\n" {
+		t.Errorf("over a list of Courier's: %v", err)
+	}
 	// A server makes its own list at the last moment.
 	d2, path2 := newDir(t, &Options{hook: func(op, name string) error {
 		if op == "rename" && strings.HasSuffix(name, ".seed") {

@@ -213,11 +213,38 @@ func (d *Dir) SeedUIDList(u *UIDList) error {
 		}
 		return &fs.PathError{Op: "create", Path: d.root.Name() + "/" + UIDListName, Err: fs.ErrExist}
 	}
-	// Not simply replaced: a server may have made its own meanwhile.
-	tmp := "." + UIDListName + ".seed"
-	err := d.writeSide(tmp, u.Bytes(), false)
+	return d.seed(UIDListName, u.Bytes())
+}
+
+// SeedCourierUIDs does the same with courierimapuiddb, for Courier. A file that
+// is there stays, and fs.ErrExist is wrapped, unless it says just what was says,
+// the list that was seeded before; was may be nil.
+func (d *Dir) SeedCourierUIDs(u, was *UIDList) error {
+	if err := u.check(); err != nil {
+		return err
+	}
+	text := u.CourierBytes()
+	old, err := d.root.ReadFile(CourierUIDs, maxUIDList)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return d.seed(CourierUIDs, text)
+	case err != nil:
+		return err
+	case bytes.Equal(old, text):
+		return nil
+	case was != nil && bytes.Equal(old, was.CourierBytes()):
+		return d.writeSide(CourierUIDs, text, false)
+	}
+	return &fs.PathError{Op: "create", Path: d.root.Name() + "/" + CourierUIDs, Err: fs.ErrExist}
+}
+
+// seed makes a file. It is not simply replaced: a server may have made its own
+// meanwhile.
+func (d *Dir) seed(name string, text []byte) error {
+	tmp := "." + name + ".seed"
+	err := d.writeSide(tmp, text, false)
 	if err == nil {
-		err = d.root.RenameExcl(tmp, d.root, UIDListName)
+		err = d.root.RenameExcl(tmp, d.root, name)
 	}
 	if err != nil {
 		d.root.Remove(tmp)

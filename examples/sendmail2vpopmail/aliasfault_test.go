@@ -122,7 +122,10 @@ func TestKillAliases(t *testing.T) {
 			s.finish(0, "undo")
 			undone(s)
 		} else {
-			made := len(s.texts())
+			made := 0
+			if _, err := os.Stat(s.path("new/vpopmail/domains")); err == nil {
+				made = len(s.texts())
+			}
 			s.finish(0, "run")
 			t.Logf("killed after %v of %v, at %d of %d files", after, took, made, len(clean))
 			diff(t, clean, s.texts())

@@ -26,7 +26,7 @@ func accountFile(path string) bool {
 		return true
 	}
 	return path == "lastauth" || strings.HasPrefix(path, "Maildir/") && slices.Contains([]string{
-		maildir.JournalName, maildir.QuotaName, maildir.KeywordsName, maildir.UIDListName,
+		maildir.JournalName, maildir.QuotaName, maildir.KeywordsName, maildir.UIDListName, maildir.CourierUIDs,
 		maildir.CourierSubscribed, maildir.DovecotSubscribed, "maildirfolder",
 	}, base)
 }

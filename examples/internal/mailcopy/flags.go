@@ -33,7 +33,12 @@ func Flags(fs *flag.FlagSet, o *Options, commit *maildir.CommitOptions, enc *mai
 		*enc = maildir.UTF8
 		return nil
 	})
-	fs.Func("uidl", "`none|x-uidl|uw`: seed dovecot-uidlist with the mbox's UIDs and, as named, its POP3 UIDLs", func(s string) (err error) {
+	word := *uidl
+	if word == offUIDL {
+		word = "off"
+	}
+	o.UIDs = *uidl != offUIDL
+	fs.Func("uidl", "`none|x-uidl|uw|off`: seed dovecot-uidlist and courierimapuiddb with the mbox's UIDs and, as named, Dovecot's with its POP3 UIDLs (default "+string(word)+")", func(s string) (err error) {
 		*uidl, err = ParseUIDLStyle(s)
 		o.UIDs = *uidl != offUIDL
 		return err

@@ -24,21 +24,23 @@ const (
 	offUIDL UIDLStyle = ""
 )
 
-// ParseUIDLStyle reads a style; empty is off.
+// ParseUIDLStyle reads a style; empty is off, too.
 func ParseUIDLStyle(s string) (UIDLStyle, error) {
 	switch u := UIDLStyle(s); u {
 	case NoUIDL, XUIDL, UWUIDL, offUIDL:
 		return u, nil
+	case "off":
+		return offUIDL, nil
 	}
-	return "", fmt.Errorf("UIDL style %q is none of none, x-uidl, uw", s)
+	return "", fmt.Errorf("UIDL style %q is none of none, x-uidl, uw, off", s)
 }
 
 // maxUID bounds the UIDs that are taken over, so that as many can follow. An
 // mbox can say anything.
 const maxUID = 1 << 31
 
-// SeedUIDs writes the dovecot-uidlist of each folder that the boxes went to,
-// from the UIDs that their messages had. It leaves a folder alone that a server
+// SeedUIDs writes the dovecot-uidlist and the courierimapuiddb of each folder
+// that the boxes went to, from the UIDs that their messages had. It leaves a folder alone that a server
 // has given such a list, or whose mboxes had no UIDs; trouble with one folder
 // does not hold up the others. n is the number of messages in the lists.
 //
@@ -69,9 +71,18 @@ func seedFolder(inbox *maildir.Dir, results []*Result, style UIDLStyle, validity
 		return 0, err
 	}
 	defer d.Close()
-	err = d.SeedUIDList(list)
-	if errors.Is(err, fs.ErrExist) {
+	was, err := d.UIDList()
+	if err != nil {
+		was = nil // there is none, or it is none of ours
+	}
+	if err = d.SeedUIDList(list); errors.Is(err, fs.ErrExist) {
 		return 0, nil
+	}
+	if err == nil {
+		err = d.SeedCourierUIDs(list, was)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = nil // Courier has its own
 	}
 	return len(list.Records), err
 }

@@ -122,12 +122,18 @@ func TestSeedUIDs(t *testing.T) {
 				return
 			}
 			diff(t, [2]uint32{c.validity, c.next}, [2]uint32{list.Validity, list.Next})
+			if text, err := b.root.ReadFile("md/.Sub/" + maildir.CourierUIDs); err != nil || string(text) != string(list.CourierBytes()) {
+				t.Errorf("%v: %s", err, text)
+			}
 			// As long as no server has read the list, it follows the mbox.
 			more := letters(append(slices.Clone(c.list), uwMessage("z", int64(c.next), ""))...)
 			b.write("box", more)
 			n, list, rows = b.seed(c.style, b.box("box", ".Sub"))
 			if n != len(c.rows)+1 || !slices.Equal(rows[:len(c.rows)], c.rows) || !strings.HasPrefix(rows[n-1], fmt.Sprint(c.next, " z ")) {
 				t.Errorf("%d records: %q", n, rows)
+			}
+			if text, err := b.root.ReadFile("md/.Sub/" + maildir.CourierUIDs); err != nil || string(text) != string(list.CourierBytes()) {
+				t.Errorf("%v: %s", err, text)
 			}
 			// A server's list stays.
 			list.Fields = []string{"G0123456789abcdef"}
@@ -171,6 +177,9 @@ func TestParseUIDLStyle(t *testing.T) {
 		if got, err := ParseUIDLStyle(s); err != nil || string(got) != s {
 			t.Errorf("%q: %q, %v", s, got, err)
 		}
+	}
+	if got, err := ParseUIDLStyle("off"); err != nil || got != "" {
+		t.Errorf("%q, %v", got, err)
 	}
 	if _, err := ParseUIDLStyle("courier"); err == nil {
 		t.Error("courier passed")
