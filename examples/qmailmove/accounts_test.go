@@ -178,7 +178,7 @@ func TestAccountsRunKilled(t *testing.T) {
 	// was not made yet.
 	s = newSite(t)
 	s.withResponder()
-	bin, log = s.tools()
+	bin, _ = s.tools()
 	s.write("dies", "", 0o600)
 	args = []string{"-target-dump", s.path("new/psa.sql"), "-plesk-bin", bin, "-run"}
 	if err := s.program("accounts", args...).Run(); err == nil {
