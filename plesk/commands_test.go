@@ -240,6 +240,41 @@ func TestScript(t *testing.T) {
 }
 
 // TestScriptFaults makes each step of writing fail: both files are as before.
+// TestScriptOfAnother runs a script with the secrets of another one, which a run
+// that was killed may leave beside it: nobody gets a password that is not his.
+func TestScriptOfAnother(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no sh: ", err)
+	}
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for name, who := range map[string]string{"a": "anna", "b": "bert"} {
+		if err := WriteScript(root, name, seqOf([]Command{{Argv: []string{"touch", who}, Env: []EnvVar{{"PSA_PASSWORD", "of " + qmailkit.Secret(who)}}}}), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, secrets := range []string{"b.secrets", os.DevNull} {
+		cmd := exec.CommandContext(t.Context(), sh, "a", secrets)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "another script") {
+			t.Errorf("%s: %v, %s", secrets, err, out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "anna")); err == nil {
+		t.Error("it is run all the same")
+	}
+	cmd := exec.CommandContext(t.Context(), sh, "a", "a.secrets")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v, %s", err, out)
+	}
+}
+
 func TestScriptFaults(t *testing.T) {
 	dir := t.TempDir()
 	root, err := os.OpenRoot(dir)

@@ -1,8 +1,9 @@
 package plesk
 
 import (
-	"bufio"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"iter"
@@ -21,37 +22,41 @@ const scriptHead = `#!/bin/sh
 # file, are never arguments, and go to each program in its environment.
 set -e
 set +a
+secrets_of=
 case "${1:?the file with the secrets is missing}" in
 */*) . "$1" ;;
 *) . "./$1" ;;
 esac
+if [ "$secrets_of" != %[1]s ]; then
+	echo "$1: these are the secrets of another script" >&2
+	exit 1
+fi
 `
 
-// secretsHead begins the file of secrets.
-const secretsHead = "# Passwords for the script beside this file. Keep it to yourself (mode 0600),\n# and remove it when it has run.\n"
+// secretsHead begins the file of secrets, and names the script they belong to:
+// with those of another one a mailbox would get somebody else's password.
+const secretsHead = "# Passwords for the script beside this file. Keep it to yourself (mode 0600),\n# and remove it when it has run.\nsecrets_of=%[1]s\n"
 
 // CommandScript writes a shell script of the commands, and to secrets the file
 // that it reads the passwords from: assignments to variables of the shell. No
 // secret stands in the script or is ever an argument, so that none can be seen
-// in the list of processes. The caller makes the second file readable for its
+// in the list of processes. The script refuses the secrets of another one. The caller makes the second file readable for its
 // owner only; WriteScript does.
 //
 // Any bytes may stand in an argument, except that NUL, which no program can be
 // given, is an error that wraps ErrArgument.
 func CommandScript(script, secrets io.Writer, commands iter.Seq2[Command, error]) error {
-	s, k := bufio.NewWriter(script), bufio.NewWriter(secrets)
-	s.WriteString(scriptHead)
-	k.WriteString(secretsHead)
+	var s, k bytes.Buffer
 	n := 0
 	for c, err := range commands {
 		if err != nil {
 			return err
 		}
 		if c.Comment != "" {
-			fmt.Fprintf(s, "# %s\n", strings.Map(oneLine, c.Comment))
+			fmt.Fprintf(&s, "# %s\n", strings.Map(oneLine, c.Comment))
 		}
 		if len(c.Unless) > 0 {
-			if err := words(s, c.Comment, c.Unless); err != nil {
+			if err := words(&s, c.Comment, c.Unless); err != nil {
 				return err
 			}
 			s.WriteString(" >/dev/null 2>&1 ||\n\t")
@@ -61,22 +66,32 @@ func CommandScript(script, secrets io.Writer, commands iter.Seq2[Command, error]
 				return fmt.Errorf("%s: the value of %s: %w: NUL", c.Comment, v.Name, ErrArgument)
 			}
 			n++
-			fmt.Fprintf(k, "secret_%d=%s\n", n, quote(string(v.Value)))
-			fmt.Fprintf(s, "%s=\"$secret_%d\" ", v.Name, n)
+			fmt.Fprintf(&k, "secret_%d=%s\n", n, quote(string(v.Value)))
+			fmt.Fprintf(&s, "%s=\"$secret_%d\" ", v.Name, n)
 		}
-		if err := words(s, c.Comment, c.Argv); err != nil {
+		if err := words(&s, c.Comment, c.Argv); err != nil {
 			return err
 		}
 		s.WriteByte('\n')
 	}
-	if err := k.Flush(); err != nil {
-		return err
+	id := sha256.Sum256(s.Bytes())
+	for _, f := range []struct {
+		w    io.Writer
+		head string
+		body []byte
+	}{{secrets, secretsHead, k.Bytes()}, {script, scriptHead, s.Bytes()}} {
+		if _, err := fmt.Fprintf(f.w, f.head, hex.EncodeToString(id[:16])); err != nil {
+			return err
+		}
+		if _, err := f.w.Write(f.body); err != nil {
+			return err
+		}
 	}
-	return s.Flush()
+	return nil
 }
 
 // words writes a command.
-func words(w *bufio.Writer, comment string, argv []string) error {
+func words(w *bytes.Buffer, comment string, argv []string) error {
 	for i, arg := range argv {
 		if strings.IndexByte(arg, 0) >= 0 {
 			return fmt.Errorf("%s: argument %d: %w: NUL", comment, i, ErrArgument)
