@@ -393,3 +393,28 @@ func TestPlan(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, &words)
 	}
 }
+
+// Folder names change their encoding, if that is asked for: in all runs or in
+// none, because each folder would be there twice.
+func TestUTF8Folders(t *testing.T) {
+	s := newSite(t)
+	s.move(0, "copy", "-utf8-folders")
+	if _, err := os.Stat(s.new("anna/Maildir/.Entwürfe/cur")); err != nil {
+		t.Error(err)
+	}
+	b, err := os.ReadFile(s.new("anna/Maildir/courierimapsubscribed"))
+	if err != nil || string(b) != "INBOX\nINBOX.Sent\nINBOX.Entwürfe\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+	s.move(0, "verify", "-utf8-folders")
+	after := s.mailFiles("new")
+	for _, command := range []string{"copy", "drain", "verify"} {
+		if _, words := s.move(2, command); !strings.Contains(words, "were made with it") {
+			t.Errorf("%s", words)
+		}
+	}
+	s.diff(after, s.mailFiles("new"))
+	s = newSite(t)
+	s.move(0, "copy")
+	s.move(2, "copy", "-utf8-folders")
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/state"
 	"github.com/qmailkit/qmailkit/internal/safefs"
 )
@@ -79,8 +80,29 @@ func (m *move) open(write bool) (t *target, err error) {
 	if t.state, t.mem, err = m.c.openMemory(m.dst.name, write); err != nil {
 		return t, err
 	}
-	t.files, err = t.mem.Store("files")
-	return t, err
+	if t.files, err = t.mem.Store("files"); err != nil {
+		return t, err
+	}
+	return t, m.sameFolders(t, write)
+}
+
+// sameFolders refuses to go on with folder names of the other encoding: each
+// folder would be there under both names.
+func (m *move) sameFolders(t *target, write bool) error {
+	key := "utf8-folders " + m.domain
+	var was bool
+	known, err := t.files.Load(key, &was)
+	switch {
+	case err != nil:
+		return err
+	case known && was && !m.c.utf8:
+		return cli.Usagef("-utf8-folders is missing: the copies of %s before this one were made with it", m.domain)
+	case known && !was && m.c.utf8:
+		return cli.Usagef("-utf8-folders: the copies of %s before this one were made without it", m.domain)
+	case known || !write:
+		return nil
+	}
+	return t.files.Append(state.Record{Key: key, Value: []byte(fmt.Sprint(m.c.utf8))})
 }
 
 func (t *target) close() error {
