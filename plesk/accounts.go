@@ -106,7 +106,7 @@ type planner struct {
 	o    AccountOptions
 	dst  *Server
 	plan *AccountPlan
-	pop  map[string]users.PopEntry // by login in lower case
+	pop  map[string]users.PopEntry // by login in lower case, as DirName has it
 }
 
 // PlanAccounts compares the source with the target and says what is to be
@@ -143,8 +143,8 @@ func PlanAccounts(source, target *Server, opts *AccountOptions) (*AccountPlan, e
 	}
 	if p.o.Poppasswd != nil {
 		for e := range p.o.Poppasswd.Entries() {
-			if _, twice := p.pop[strings.ToLower(e.Login)]; !twice {
-				p.pop[strings.ToLower(e.Login)] = e
+			if _, twice := p.pop[DirName(e.Login)]; !twice {
+				p.pop[DirName(e.Login)] = e
 			}
 		}
 	}
@@ -214,7 +214,7 @@ func (p *planner) domain(d *Domain, id uint64) *DomainPlan {
 	}
 	if there != nil {
 		for _, a := range d.Aliases {
-			if !slices.ContainsFunc(there.Aliases, func(b DomainAlias) bool { return strings.EqualFold(a.Name, b.Name) }) && a.Mail {
+			if !slices.ContainsFunc(there.Aliases, func(b DomainAlias) bool { return DirName(a.Name) == DirName(b.Name) }) && a.Mail {
 				add("alias-domain", qmailkit.Error, "make it in the panel", "the target does not know %s as another name of %s", a.Name, d.Name)
 			}
 		}
@@ -316,7 +316,7 @@ func (p *planner) password(addr string, m *Mailname, a *Account) (Credential, er
 	if err == nil && c.Clear != "" {
 		return c, nil
 	}
-	e, ok := p.pop[strings.ToLower(addr)]
+	e, ok := p.pop[DirName(addr)]
 	if !ok {
 		return c, err
 	}

@@ -3,7 +3,6 @@ package plesk
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/internal/passhash"
@@ -25,7 +24,7 @@ func (p *planner) differences(a *Account, m, old *Mailname) (out []string) {
 	if m.Mailbox && old.Mailbox && m.Quota != old.Quota && (m.Quota >= 0 || old.Quota >= 0) && QuotaKB(m.Quota) != QuotaKB(old.Quota) {
 		out = append(out, fmt.Sprintf("quota %d there, not %d", old.Quota, m.Quota))
 	}
-	for _, s := range missing(m.Aliases, old.Aliases, strings.EqualFold) {
+	for _, s := range missing(m.Aliases, old.Aliases, func(a, b string) bool { return DirName(a) == DirName(b) }) {
 		out = append(out, fmt.Sprintf("alias %s missing", s))
 	}
 	for _, s := range missing(m.Forwards, old.Forwards, func(a, b string) bool { return a == b }) {

@@ -43,3 +43,29 @@ func TestPopCredential(t *testing.T) {
 		}
 	}
 }
+
+// TestPlanEightBit plans names that differ in a byte which is no UTF-8: each
+// gets its own password and keeps its own alias.
+func TestPlanEightBit(t *testing.T) {
+	pop, err := users.ParsePoppasswd(strings.NewReader("b\xe4r@example.com:first\nB\xf6r@example.com:second\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := func(s, alias string) *Mailname { return &Mailname{Name: s, Mailbox: true, Quota: -1, Aliases: []string{alias}} }
+	source := &Server{Domains: []*Domain{{ID: 1, Name: "example.com", Mailnames: []*Mailname{name("b\xe4r", "\xe4"), name("b\xf6r", "\xf6")}}}}
+	target := &Server{Domains: []*Domain{{ID: 2, Name: "example.com", Mailnames: []*Mailname{name("b\xe4r", "\xf6")}}}}
+	plan, err := PlanAccounts(source, target, &AccountOptions{Poppasswd: pop})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := plan.Domains[0].Accounts[0], plan.Domains[0].Accounts[1]
+	if a.Password.Clear != "first" || b.Password.Clear != "second" {
+		t.Errorf("%q, %q", string(a.Password.Clear), string(b.Password.Clear))
+	}
+	if a.Action != AccountDiffers || !slices.Contains(a.Differences, "alias \xe4 missing") {
+		t.Errorf("%v, %q", a.Action, a.Differences)
+	}
+	if b.Action != AccountRefused { // its alias belongs to the first one there
+		t.Errorf("%v, %v", b.Action, b.Problems)
+	}
+}

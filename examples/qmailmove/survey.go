@@ -185,7 +185,7 @@ func (m *move) anyMailbox() bool {
 func (m *move) look(b *box, dirs map[string]bool) {
 	at := b.name
 	if !dirs[at] {
-		at = strings.ToLower(b.name)
+		at = plesk.DirName(b.name)
 	}
 	b.dir = join(m.sourceDir(), at)
 	b.there = dirs[at]
