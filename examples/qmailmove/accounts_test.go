@@ -253,7 +253,9 @@ func TestAccountsDirect(t *testing.T) {
 	changed := strings.Replace(string(pop), sampleAccounts[0].password, "another", 1)
 	s.check(os.WriteFile(s.path("new/var/qmail/users/poppasswd"), []byte(changed), 0o600))
 	before := s.listing("new")
-	s.move(0, "accounts", there...)
+	if r := s.report(0, "accounts", there...); r.Totals.AccountsMade != 0 || r.Totals.AccountsThere != int64(len(sampleAccounts)) {
+		t.Errorf("again: %+v", r.Totals)
+	}
 	s.diff(before, s.listing("new"))
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/jsonl"
+	"github.com/qmailkit/qmailkit/examples/internal/report"
 	"github.com/qmailkit/qmailkit/examples/internal/state"
 	"github.com/qmailkit/qmailkit/plesk"
 	"github.com/qmailkit/qmailkit/qmailcontrol"
@@ -171,6 +172,7 @@ func (m *making) users(q *newQmail) error {
 	return q.update(func(f *plesk.UsersFiles) error {
 		var notes []state.Record
 		for _, d := range m.plan.Domains {
+			m.found(f.Assign, d)
 			before := f.Assign.Len()
 			probs, err := plesk.AddAssign(f.Assign, d.Domain, d.TargetID, opts)
 			m.problem(probs...)
@@ -185,6 +187,21 @@ func (m *making) users(q *newQmail) error {
 		// What is noted and not written is found missing by undo.
 		return q.notes.Append(notes...)
 	})
+}
+
+// found corrects the report where there was no psa to tell that a name is there
+// already: users/assign does.
+func (m *making) found(assign *users.Assign, d *plesk.DomainPlan) {
+	here := map[string]bool{}
+	for e := range assign.Entries() {
+		here[strings.ToLower(e.Local)] = !e.Wildcard
+	}
+	for i := range m.rep.Accounts {
+		a := &m.rep.Accounts[i]
+		if a.State == report.Made && here[strings.ToLower(fmt.Sprintf("%d-%s", d.TargetID, a.Name))] {
+			a.State = report.There
+		}
+	}
 }
 
 // passwords writes users/poppasswd, and returns what is to be noted of it.
