@@ -173,20 +173,15 @@ func mergeFile(d *controlDir, c *qmailcontrol.Config, name string, r *controlRec
 var errOpenRelay = errors.New("with this change everybody could relay through the new host: it is not made")
 
 // guard refuses a change after which a stranger may send mail to anybody, if he
-// may not do so now. It tells of a host where he may.
-func guard(before, after *qmailcontrol.Config, old, rules *controlmap.Rules) ([]qmailkit.Problem, error) {
-	now, err := controlmap.NewHost(before, old)
-	if err != nil {
-		return nil, nil // qmail-smtpd takes no mail at all
-	}
+// may not do so now. It tells whether he may.
+func guard(before, after *qmailcontrol.Config, old, rules *controlmap.Rules) (open bool, err error) {
 	then, err := controlmap.NewHost(after, rules)
-	switch {
-	case err != nil || !then.OpenRelay():
-		return nil, nil
-	case !now.OpenRelay():
-		return nil, errOpenRelay
+	if err != nil || !then.OpenRelay() {
+		return false, nil // with an error, qmail-smtpd takes no mail at all
 	}
-	return []qmailkit.Problem{{Code: "control.open-relay", Severity: qmailkit.Error, Path: "control/rcpthosts",
-		Err: errors.New("the new host relays for everybody: rcpthosts is missing, or a rule of tcp.smtp for all clients sets RELAYCLIENT"),
-		Fix: "make control/rcpthosts, and see who has RELAYCLIENT"}}, nil
+	now, err := controlmap.NewHost(before, old)
+	if err != nil || !now.OpenRelay() {
+		return false, errOpenRelay
+	}
+	return true, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -196,8 +197,12 @@ func (m *move) openTCP() (*controlDir, *controlmap.Rules, error) {
 
 // guarded says whether a change may be made, and reports one that may not.
 func (m *move) guarded(before, after *qmailcontrol.Config, old, rules *controlmap.Rules) bool {
-	problems, err := guard(before, after, old, rules)
-	m.problem(problems...)
+	open, err := guard(before, after, old, rules)
+	if open && !slices.ContainsFunc(m.problems, func(p qmailkit.Problem) bool { return p.Code == "control.open-relay" }) {
+		m.problem(qmailkit.Problem{Code: "control.open-relay", Severity: qmailkit.Error, Path: "control/rcpthosts",
+			Err: errors.New("the new host relays for everybody: rcpthosts is missing, or a rule of tcp.smtp for all clients sets RELAYCLIENT"),
+			Fix: "make control/rcpthosts, and see who has RELAYCLIENT"})
+	}
 	if err != nil {
 		m.problem(qmailkit.Problem{Code: "control.refused", Severity: qmailkit.Error, Path: "control/rcpthosts", Err: err})
 	}

@@ -75,6 +75,11 @@ const (
 	elsewhere = "qmailkit-nowhere-q7x.example"
 )
 
+// strangers are first octets of clients that a host may have never heard of.
+var strangers = [...]byte{100, 203, 198, 192, 172, 11, 24, 57, 81, 133, 151, 212, 126, 99}
+
+func stranger(octet byte) netip.Addr { return netip.AddrFrom4([4]byte{octet, 64, 77, 77}) }
+
 type builder struct {
 	ctx      context.Context
 	x        *sendmail.Expander
@@ -257,9 +262,8 @@ func (b *builder) features() error {
 		octet, _, _ := strings.Cut(e.Key, ".")
 		taken[octet] = true
 	}
-	for _, a := range []byte{100, 203, 198, 192, 172, 11, 24, 57, 81, 133, 151, 212, 126, 99} {
-		b.outsider = netip.AddrFrom4([4]byte{a, 64, 77, 77})
-		if !taken[fmt.Sprint(a)] {
+	for _, octet := range strangers {
+		if b.outsider = stranger(octet); !taken[fmt.Sprint(octet)] {
 			break
 		}
 	}

@@ -100,14 +100,15 @@ func (h *Host) Answer(q *Question) (string, error) {
 	return taken, nil
 }
 
-// OpenRelay says whether a stranger may send mail to anybody.
+// OpenRelay says whether strangers, wherever they are, may send mail to anybody.
 func (h *Host) OpenRelay() bool {
-	for _, client := range []netip.Addr{netip.AddrFrom4([4]byte{100, 64, 77, 77}), netip.AddrFrom4([4]byte{203, 64, 77, 77})} {
-		if a, err := h.Answer(&Question{Client: client, Sender: "a@" + elsewhere, Rcpt: "b@" + elsewhere}); err == nil && a == taken {
-			return true
+	for _, octet := range strangers {
+		q := &Question{Client: stranger(octet), Sender: "a@" + elsewhere, Rcpt: "b@" + elsewhere}
+		if a, err := h.Answer(q); err != nil || a != taken {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // byMX is the way by the records of the domain itself.
