@@ -279,7 +279,7 @@ func (c *commander) forwards() []string {
 		if to == "" {
 			return nil
 		}
-		if c.m.Group {
+		if c.m.Group && len(c.m.Forwards) > 1 { // in a new psa any forward is a group
 			c.problem("group-forwards", qmailkit.Info, "", "%s: the members of the group become forwards, to which mail goes as before", c.addr)
 		}
 		return []string{"-forwarding", "true", "-forwarding-addresses", "add:" + to}
