@@ -51,7 +51,9 @@ func TestPlanEightBit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := func(s, alias string) *Mailname { return &Mailname{Name: s, Mailbox: true, Quota: -1, Aliases: []string{alias}} }
+	name := func(s, alias string) *Mailname {
+		return &Mailname{Name: s, Mailbox: true, Quota: -1, Aliases: []string{alias}}
+	}
 	source := &Server{Domains: []*Domain{{ID: 1, Name: "example.com", Mailnames: []*Mailname{name("b\xe4r", "\xe4"), name("b\xf6r", "\xf6")}}}}
 	target := &Server{Domains: []*Domain{{ID: 2, Name: "example.com", Mailnames: []*Mailname{name("b\xe4r", "\xf6")}}}}
 	plan, err := PlanAccounts(source, target, &AccountOptions{Poppasswd: pop})

@@ -248,6 +248,8 @@ func (d *dumpReader) statement(ctx context.Context) error {
 	switch {
 	case d.t.is(';'):
 		return nil
+	case d.t.is('/'), d.t.word("MYSQLDUMP"), d.t.word("MARIADB"), d.t.word("WARNING"):
+		return d.message()
 	case d.t.kind != tokWord:
 		return d.expected("a statement")
 	case d.t.word("CREATE"):
@@ -270,8 +272,6 @@ func (d *dumpReader) statement(ctx context.Context) error {
 		d.locked = false
 	case d.t.word("DELIMITER"):
 		return d.delimiter()
-	case d.t.word("MYSQLDUMP"), d.t.word("MARIADB-DUMP"):
-		return d.message()
 	case !d.known():
 		return d.expected("a statement")
 	}
@@ -288,11 +288,20 @@ func (d *dumpReader) known() bool {
 // message is what the dump's program has said, where its standard error went
 // into the file too. A warning leaves the dump whole.
 func (d *dumpReader) message() error {
-	line := d.l.restOfLine(200)
-	if strings.HasPrefix(strings.TrimLeft(line, ": "), "[Warning]") {
+	line := string(d.t.text) + d.l.restOfLine(200)
+	said, ok := line, strings.HasPrefix(line, "Warning: ")
+	for _, program := range []string{"mysqldump: ", "mariadb-dump: "} {
+		if i := strings.Index(line, program); i == 0 || i > 0 && line[i-1] == '/' {
+			said, ok = line[i+len(program):], true
+		}
+	}
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: a statement expected, found %q", ErrDump, line[:min(len(line), 40)])
+	case strings.HasPrefix(said, "Warning: "), strings.HasPrefix(said, "[Warning]"), strings.HasPrefix(said, "Deprecated program name"):
 		return nil
 	}
-	return fmt.Errorf("%w: the file holds an error of the program that made it: %q", ErrTruncated, string(d.t.text)+line)
+	return fmt.Errorf("%w: the file holds an error of the program that made it: %q", ErrTruncated, line)
 }
 
 // skip passes over the rest of a statement.
