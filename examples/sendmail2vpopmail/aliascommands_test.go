@@ -13,7 +13,7 @@ var fakeVpopmail = map[string]string{
 if [ "$1" = -e ]; then catch=$2; shift 2; fi
 mkdir -p "$TREE/$2/postmaster"
 printf '| %s/bin/vdelivermail '"''"' %s\n' "$HOME" "$catch" >"$TREE/$2/.qmail-default"`,
-	"vaddaliasdomain": ":",
+	"vaddaliasdomain": `[ -d "$TREE/$2" ]`,
 	"vmoduser":        ":",
 	"vadduser": `for a; do :; done
 mkdir -p "$TREE/${a#*@}/${a%%@*}"`,

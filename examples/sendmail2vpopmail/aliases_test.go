@@ -90,6 +90,7 @@ func TestAliases(t *testing.T) {
 		w + ".qmail-croquet-team-owner":                       "&carol@wonderland.example\n",
 		w + ".qmail-wonderland:example-croquet-team-owner":    "&carol@wonderland.example\n",
 		w + ".qmail-looking-glass:example-croquet-team-owner": "&carol@wonderland.example\n",
+		w + ".qmail-wonder-land:example-croquet-team-owner":   "&carol@wonderland.example\n",
 		c + ".qmail-team-owner":                               "&carol@wonderland.example\n",
 		c + ".qmail-croquet:example-team-owner":               "&carol@wonderland.example\n",
 
@@ -123,7 +124,7 @@ func TestAliases(t *testing.T) {
 		t.Errorf("%+v", v.Verification.Failures)
 	}
 	if !slices.ContainsFunc(v.Notices, func(n report.Notice) bool {
-		return n.Code == "notice.addresses" && strings.HasPrefix(n.Title, "92 addresses")
+		return n.Code == "notice.addresses" && strings.HasPrefix(n.Title, "121 addresses")
 	}) {
 		t.Errorf("%+v", v.Notices)
 	}

@@ -50,16 +50,16 @@ func (m *move) commands() iter.Seq2[vpopmail.Command, error] {
 		if !yield(vpopmail.DomainCommand(spec), nil) {
 			return
 		}
-		for _, a := range m.aliases {
-			if !yield(vpopmail.AliasCommand(m.realOf(a), a), nil) {
-				return
-			}
-		}
 		if m.addresses != nil {
 			for _, d := range m.addresses.Separate {
 				if !yield(vpopmail.DomainCommand(vpopmail.DomainSpec{Name: d.Name, CatchAll: d.CatchAll}), nil) {
 					return
 				}
+			}
+		}
+		for _, a := range m.aliases {
+			if !yield(vpopmail.AliasCommand(m.realOf(a), a), nil) {
+				return
 			}
 		}
 		for _, a := range m.accounts {

@@ -78,12 +78,7 @@ func (m *move) lateAliases() {
 			}
 			m.aliasOf[a.Name] = a.Of
 		}
-		for _, addr := range slices.Clone(m.addresses.Addresses) {
-			if addr.Domain == a.Of {
-				addr.Domain, addr.Path, addr.Line, addr.Bounces = a.Name, a.Path, a.Line, nil
-				m.addresses.Addresses = append(m.addresses.Addresses, addr)
-			}
-		}
+		m.addresses.AddAlias(a.Name, a.Of, a.Path, a.Line)
 	}
 }
 

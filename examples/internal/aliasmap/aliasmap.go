@@ -171,4 +171,7 @@ type Map struct {
 	// Read are the .forward files and lists that were followed. One that
 	// Sendmail refuses is not among them.
 	Read map[string]bool
+
+	domain string  // of the users
+	owners []Entry // LIST-owner of each list that has one
 }

@@ -69,7 +69,7 @@ const probe = "qmailkit-nobody-q7x"
 // Build makes the Map. The error is one of ctx, or of reading the old host.
 func Build(ctx context.Context, x *sendmail.Expander, o *Options) (*Map, error) {
 	b := &builder{
-		ctx: ctx, x: x, o: o, m: &Map{Read: map[string]bool{}, Replies: map[string]string{}}, users: map[string]bool{},
+		ctx: ctx, x: x, o: o, m: &Map{Read: map[string]bool{}, Replies: map[string]string{}, domain: o.Domain}, users: map[string]bool{},
 		names: map[string]candidate{}, keys: map[string]map[string]candidate{}, cache: map[string]map[string]*verdict{},
 		homes: map[string]*verdict{}, told: map[string]bool{}, forwarded: map[string]bool{},
 		listOwners: map[string]*sendmail.Alias{}, owned: map[string]*verdict{},

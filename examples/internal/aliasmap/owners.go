@@ -154,9 +154,32 @@ func (b *builder) owner(e *Entry, sender string, names []string) ([]Entry, error
 		}
 		made = append(made, Entry{Name: long, Domain: e.Domain, Lines: lines, Path: e.Path, Line: e.Line})
 	}
+	b.m.owners = append(b.m.owners, Entry{Name: name, Domain: e.Domain, Lines: lines, Path: e.Path, Line: e.Line})
 	b.owned[at] = w
 	b.say(qmailkit.Info, "alias.owner-carried", e.Path, e.Line, "%s: what comes back goes to %s, by way of %s@%s", at, cut(sender), name, e.Domain)
 	return made, nil
+}
+
+// AddAlias makes another name for a domain: the addresses there are those of
+// the domain, and so are the owners of lists. path and line say where the name
+// stands.
+func (m *Map) AddAlias(name, of, path string, line int) {
+	real := of
+	if slices.Contains(m.Aliases, of) {
+		real = m.domain
+	}
+	for _, e := range m.owners {
+		if e.Domain == real {
+			e.Name = name + "-" + e.Name
+			m.Entries = append(m.Entries, e)
+		}
+	}
+	for _, a := range slices.Clone(m.Addresses) {
+		if a.Domain == of {
+			a.Domain, a.Path, a.Line = name, path, line
+			m.Addresses = append(m.Addresses, a)
+		}
+	}
 }
 
 // maxOwner is the longest local part of an owner.

@@ -86,6 +86,12 @@ func TestOwnersProof(t *testing.T) {
 	}
 	bob := []aliasmap.End{{Kind: aliasmap.Mailbox, Where: "bob"}}
 	same(t, map[string][]aliasmap.End{"team@example.org": bob, "team@two.example": bob}, got)
+	// A further name of a domain has the same, whichever name it is made of.
+	m.AddAlias("three.example", "two.example", "there", 1)
+	last, entry := m.Addresses[len(m.Addresses)-1], m.Entries[len(m.Entries)-1]
+	if last.Domain != "three.example" || last.Path != "there" || text(entry) != "three.example-team-owner@example.org: &bob@example.org" {
+		t.Errorf("%+v, %s", last, text(entry))
+	}
 }
 
 // A name with a detail is one of its own to qmail; what stands for many is not.
