@@ -298,6 +298,29 @@ type readFunc func(b []byte) (int, error)
 
 func (f readFunc) Read(b []byte) (int, error) { return f(b) }
 
+// TestNewHost reads the psa of a host that has no domain yet, and one whose
+// domains make no sense.
+func TestNewHost(t *testing.T) {
+	_, _, db := load(t, schemaNew)
+	if _, err := db.ExecContext(t.Context(), "UPDATE domains SET name='' WHERE id=12; DELETE FROM domains WHERE id=13"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := ReadDB(t.Context(), db, nil); !errors.Is(err, ErrNoRows) || s != nil {
+		t.Errorf("%v", err)
+	}
+	if _, err := db.ExecContext(t.Context(), "DELETE FROM domains"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := ReadDB(t.Context(), db, nil)
+	if err != nil || !slices.Contains(codes(s.Problems), "plesk.no-domains") {
+		t.Fatal(err)
+	}
+	source := &Server{Domains: []*Domain{{ID: 1, Name: "example.com"}}}
+	if _, err := PlanAccounts(source, s, nil); !errors.Is(err, ErrNoDomainID) {
+		t.Error(err)
+	}
+}
+
 // TestTimes reads the day on which an autoresponder ends through a driver that
 // makes times of it.
 func TestTimes(t *testing.T) {

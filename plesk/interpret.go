@@ -42,7 +42,9 @@ func newPsa(tables map[string]*table, name string) *psa {
 	return p
 }
 
-func interpret(tables map[string]*table, name string) (*Server, error) {
+// interpret reads the tables. A dump without any domain is one of definitions
+// only; a live psa without any is that of a new host.
+func interpret(tables map[string]*table, name string, fromDump bool) (*Server, error) {
 	p := newPsa(tables, name)
 	for _, n := range needed {
 		if p.tables[n] == nil {
@@ -55,8 +57,12 @@ func interpret(tables map[string]*table, name string) (*Server, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	if len(p.out.Domains) == 0 {
-		return nil, fmt.Errorf("%s: %w: no domain in %q (%d rows)", name, ErrNoRows, "domains", p.read["domains"])
+	switch n := p.read["domains"]; {
+	case len(p.out.Domains) > 0:
+	case n > 0 || fromDump:
+		return nil, fmt.Errorf("%s: %w: no domain in %q (%d rows)", name, ErrNoRows, "domains", n)
+	default: // a host that is new
+		p.problem("no-domains", qmailkit.Warning, "there is no domain in table %q", "domains")
 	}
 	if len(p.mail) == 0 {
 		p.problem("no-mail", qmailkit.Warning, "there is no mail name in table %q (%d rows)", "mail", p.read["mail"])

@@ -251,7 +251,7 @@ func ReadDump(ctx context.Context, r io.Reader, opts *Options) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
-	return interpret(t, o.Name)
+	return interpret(t, o.Name, true)
 }
 
 func (o *Options) or() Options {
@@ -267,7 +267,8 @@ func (o *Options) or() Options {
 
 // ReadDB reads psa from a MySQL or MariaDB server, in one transaction that
 // changes nothing. The database is the one that the connection has chosen, and
-// the connection's character set has to be utf8mb4. Errors are as for ReadDump.
+// the connection's character set has to be utf8mb4. Errors are as for ReadDump,
+// but one without any domain is that of a new host: a Problem plesk.no-domains.
 func ReadDB(ctx context.Context, db *sql.DB, opts *Options) (*Server, error) {
 	o := opts.or()
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
@@ -279,7 +280,7 @@ func ReadDB(ctx context.Context, db *sql.DB, opts *Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
-	return interpret(t, o.Name)
+	return interpret(t, o.Name, false)
 }
 
 func isWanted(name string) (columns []string, ok bool) {

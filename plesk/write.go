@@ -149,7 +149,7 @@ func (w *writer) read() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return interpret(t, "psa")
+	return interpret(t, "psa", false)
 }
 
 func (w *writer) problem(addr, code string, s qmailkit.Severity, format string, args ...any) {
