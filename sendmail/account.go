@@ -49,6 +49,11 @@ const maxFullName = 1024
 // at most 1,024 bytes.
 func (a *Account) FullName() string {
 	name, _, _ := strings.Cut(a.Gecos, ",")
+	return a.withLogin(name)
+}
+
+// withLogin puts the login name in the place of "&".
+func (a *Account) withLogin(name string) string {
 	login := a.Name
 	if login != "" && 'a' <= login[0] && login[0] <= 'z' {
 		login = string(login[0]-'a'+'A') + login[1:]

@@ -265,7 +265,7 @@ func (r *configReader) option(text string, l line) {
 	name, value := "", ""
 	if strings.HasPrefix(text, " ") {
 		var ok bool
-		if name, value, ok = strings.Cut(strings.TrimLeft(text, " "), "="); !ok {
+		if name, value, ok = strings.Cut(strings.TrimLeft(text, " "), "="); !ok && !strings.HasPrefix(lower(name), "forwardpath") {
 			value = "true"
 		}
 		name = lower(strings.TrimSpace(name))

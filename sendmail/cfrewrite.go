@@ -324,5 +324,8 @@ func (m *machine) find(spec *mapSpec, name, key string, args []string) (string, 
 		}
 		return "", true
 	}
+	if spec == nil && name != "host" {
+		m.complain("rewrite: map %s not found", name)
+	}
 	return m.maps(name, key, args)
 }

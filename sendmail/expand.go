@@ -272,7 +272,10 @@ func (x *Expander) lookup(name, key string, args []string) (string, bool) {
 		}
 		return "", false
 	case "user":
-		a, _ := x.findUser(key)
+		a, fuzzy := x.findUser(key)
+		if fuzzy {
+			key = lower(key)
+		}
 		return key + spec.suffix, a != nil
 	}
 	t := x.tables[spec.name]
@@ -292,7 +295,7 @@ func (x *Expander) lookup(name, key string, args []string) (string, bool) {
 // dequote takes quotes away where the text needs none (map.c:dequote_map).
 func dequote(key string) (string, bool) {
 	var b strings.Builder
-	quoted, quotes, comments := false, 0, 0
+	quoted, quotes, comments, angles := false, 0, 0, 0
 	for i := 0; i < len(key); i++ {
 		switch c := key[i]; {
 		case c == '\\':
@@ -311,12 +314,19 @@ func dequote(key string) (string, bool) {
 			}
 		case c == ' ' || c == '\t':
 			return "", false
-		case c == '"' && comments == 0:
+		case comments > 0:
+		case c == '<':
+			angles++
+		case c == '>':
+			if angles--; angles < 0 {
+				return "", false
+			}
+		case c == '"':
 			quoted = !quoted
 			quotes++
 			continue
 		}
 		b.WriteByte(key[i])
 	}
-	return b.String(), quotes > 0 && !quoted && comments == 0
+	return b.String(), quotes > 0 && !quoted && comments == 0 && angles == 0
 }

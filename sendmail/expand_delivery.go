@@ -21,11 +21,20 @@ func (x *Expander) findUser(name string) (a *Account, fuzzy bool) {
 	}
 	folded = strings.ReplaceAll(strings.ReplaceAll(folded, string([]byte{x.conf.spaceSub}), " "), "_", " ")
 	for _, a := range x.order {
-		if full := a.FullName(); strings.Contains(full, " ") && lower(full) == folded {
+		if full := a.matchedName(); strings.Contains(full, " ") && lower(full) == folded {
 			return a, true
 		}
 	}
 	return nil, false
+}
+
+// matchedName is the full name that MatchGecos compares (libsm: sm_pwfullname).
+func (a *Account) matchedName() string {
+	name := strings.TrimPrefix(a.Gecos, "*")
+	if i := strings.IndexAny(name, ",;%"); i >= 0 {
+		name = name[:i]
+	}
+	return a.withLogin(name)
 }
 
 // shellOK says whether a user with this shell may name programs.

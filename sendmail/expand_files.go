@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -36,23 +37,30 @@ func (x *Expander) blamed(word string) bool {
 }
 
 // blame are the names in DontBlameSendmail for one of the two kinds of lists.
-type blame struct{ unsafeDir, unsafeDirSafe, groupDir, groupFile, worldFile, link string }
+type blame struct{ unsafeDir, unsafeDirSafe, groupDir, groupFile, groupFileSafe, worldFile, link string }
 
 var (
 	forwardBlame = blame{"forwardfileinunsafedirpath", "forwardfileinunsafedirpathsafe", "forwardfileingroupwritabledirpath",
-		"groupwritableforwardfile", "worldwritableforwardfile", "linkedforwardfileinwritabledir"}
+		"groupwritableforwardfile", "groupwritableforwardfilesafe", "worldwritableforwardfile", "linkedforwardfileinwritabledir"}
 	includeBlame = blame{"includefileinunsafedirpath", "includefileinunsafedirpathsafe", "includefileingroupwritabledirpath",
-		"groupwritableincludefile", "worldwritableincludefile", "linkedincludefileinwritabledir"}
+		"groupwritableincludefile", "groupwritableincludefilesafe", "worldwritableincludefile", "linkedincludefileinwritabledir"}
 )
 
 // forward reads the first .forward of a user that can be read (alias.c:forward).
 func (e *expansion) forward(a *recipient, level int) {
-	path := e.x.conf.options["forwardpath"]
-	if path == "" {
+	path, set := e.x.conf.options["forwardpath"]
+	switch {
+	case !set:
 		path = "$z/.forward"
+	case path == "":
+		return // the administrator wants none
 	}
 	home := a.account.Home
-	if home == "/" {
+	switch home {
+	case "":
+		e.complain(a, complaint{554, "5.3.0", "forward: no home"})
+		home = "/no/such/directory"
+	case "/":
 		home = ""
 	}
 	macros := map[string]string{"z": home, "u": a.user, "h": a.host}
@@ -171,7 +179,7 @@ func (e *expansion) include(name string, forwarding bool, a *recipient, level in
 		e.err = err
 		return err
 	}
-	if fi.Mode.Perm()&0o022 != 0 {
+	if writers := fi.Mode.Perm() & 0o022; writers&0o002 != 0 || writers != 0 && !x.blamed(words.groupFileSafe) {
 		a.unsafe = true
 	}
 	e.includeLines(list, at, forwarding, a, level)
@@ -185,12 +193,17 @@ func (e *expansion) includeLines(list *List, path string, forwarding bool, a *re
 	if forwarding {
 		kind = "forward"
 	}
+	most, _ := strconv.Atoi(e.x.conf.options["maxforwardentries"])
 	for _, l := range list.lines {
 		if text := listText(l.raw); text != "" {
 			n += e.list(text, a, level+1, func() *Step { return &Step{kind, a.user, path, l.at.line} })
 		}
+		if forwarding && most > 0 && n >= most {
+			e.complain(a, complaint{554, "5.3.5", fmt.Sprintf("Attempt to forward to more than %d addresses (in /%s)!", most, path)})
+			break
+		}
 	}
-	if n > 0 && !a.selfRef {
+	if n > 0 && !a.selfRef && (level <= e.levels || a.state != stateTold) {
 		a.state = stateDead
 	}
 }
@@ -301,7 +314,10 @@ func (c *fileCheck) file(name string, own, links bool, words blame) (string, qma
 	if err != nil {
 		return "", fi, err
 	}
-	if !plainName(base) {
+	switch {
+	case base == "":
+		return "", fi, errRegular
+	case !plainName(base):
 		return "", fi, errNoSuchFile
 	}
 	at := join(parent, base)

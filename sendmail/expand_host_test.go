@@ -258,12 +258,17 @@ func verdict(tb testing.TB, x *Expander, address string) []string {
 		}
 		line += ", user " + d.User
 		if d.Kind == DeliverError {
-			if d.Code/100 == 4 && d.Mailer == errorMailer {
+			if strings.HasPrefix(d.Status, "4") && d.Mailer == errorMailer {
 				lines = append(lines, sevenBits(line)) // it would wait, so -bv shows it with the others
 			}
 			line = d.Text
 		}
 		lines = append(lines, sevenBits(line))
+	}
+	for _, p := range e.Problems {
+		if _, words, ok := strings.Cut(p.Err.Error(), "is refused as a sender: "); ok {
+			lines = append(lines, sevenBits(words))
+		}
 	}
 	return sorted(lines)
 }

@@ -28,7 +28,6 @@ type expansion struct {
 	reads    int
 	steps    int
 	full     bool
-	tooDeep  bool  // MaxAliasRecursion was reached
 	err      error // of ctx, or of a read
 }
 
@@ -72,13 +71,34 @@ func (x *Expander) Expand(ctx context.Context, address string) (*Expansion, erro
 	if e.err != nil {
 		return nil, e.err
 	}
-	out := &Expansion{Address: address, Problems: e.problems}
+	out := &Expansion{Address: address}
 	for _, r := range slices.Concat(e.errors, e.queue) {
-		if !r.state.dead() {
+		if !r.state.dead() && r.state != stateTold {
 			out.Deliveries = append(out.Deliveries, e.delivery(r))
 		}
 	}
+	e.checkOwners(out.Deliveries)
+	out.Problems = e.problems
 	return out, nil
+}
+
+// checkOwners reports owners of lists that cannot be a sender. Sendmail says so
+// too, and delivers with another sender.
+func (e *expansion) checkOwners(deliveries []Delivery) {
+	seen := map[string]bool{"": true}
+	for _, d := range deliveries {
+		if seen[d.Sender] || d.Kind == DeliverError {
+			continue
+		}
+		seen[d.Sender] = true
+		r, _, said := e.parse(d.Sender, 0)
+		if r != nil && r.state == stateBad {
+			said = append(said, complaint{r.code, r.status, r.text})
+		}
+		for _, c := range said {
+			e.problem(place{path: e.x.conf.path}, qmailkit.Warning, "owner-refused", "%.80q, the owner of a list, is refused as a sender: %s", d.Sender, c.words)
+		}
+	}
 }
 
 // list puts all addresses of a list into the queue (sendtolist). It came by the

@@ -162,7 +162,7 @@ var exitStatus = map[string]struct {
 	code   int
 }{
 	"nouser": {"5.1.1", 550}, "nohost": {"5.1.2", 550}, "unavailable": {"5.0.0", 553}, "usage": {"5.1.3", 553},
-	"tempfail": {"4.0.0", 450}, "protocol": {"5.5.0", 553}, "config": {"5.3.5", 553},
+	"tempfail": {"4.0.0", 450}, "75": {"4.0.0", 450}, "protocol": {"5.5.0", 553}, "config": {"5.3.5", 553},
 }
 
 // refusedByRules takes "$#error $@ status $: 550 text" apart.

@@ -14,7 +14,7 @@ type state uint8
 const (
 	stateOK state = iota
 	stateBad
-	stateQueue
+	stateTold // refused, and the reason is told by an address that it leads to
 	stateDead // from here on there is no delivery
 	stateExpanded
 	stateReplaced
@@ -85,7 +85,9 @@ func (e *expansion) recipient(a *recipient, level int) {
 	if level > e.levels {
 		a.fail(554, "5.4.6", "aliasing/forwarding loop broken (%d aliases deep; %d max)", level, e.levels)
 		e.errors = append(e.errors, a) // and not in the queue, where it would hide a shorter way
-		e.tooDeep = true
+		if a.from != nil {
+			a.from.state = stateTold
+		}
 		return
 	}
 	name := unquote(a.user)
@@ -115,7 +117,7 @@ func (e *expansion) recipient(a *recipient, level int) {
 	if a.state == stateOK {
 		e.expandOne(a, name, quoted, level)
 	}
-	if a.from == nil && a.state.dead() && !e.tooDeep && !slices.ContainsFunc(e.queue, func(q *recipient) bool { return !q.state.dead() }) {
+	if a.from == nil && a.state.dead() && !slices.ContainsFunc(e.queue, func(q *recipient) bool { return !q.state.dead() }) {
 		a.fail(554, "5.4.6", "aliasing/forwarding loop broken")
 		e.problem(place{path: e.x.conf.path}, qmailkit.Error, "alias-loop", "%.80q leads back to itself", a.address)
 	}
