@@ -1,6 +1,9 @@
 package sendmail
 
 import (
+	"bytes"
+	"compress/gzip"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -10,6 +13,15 @@ import (
 
 // corpora are the hosts whose verdicts the real program has given.
 var corpora = []string{"plain", "relay"}
+
+// goldenFile holds the real program's verdicts for a host.
+func goldenFile(name string) string {
+	file := "testdata/expand/" + name + ".txt"
+	if !slices.Contains(corpora, name) {
+		file += ".gz"
+	}
+	return file
+}
 
 // TestCorpus compares Expand with the verdicts that the real program gave
 // (TestPeerCorpus).
@@ -44,7 +56,13 @@ func compareVerdicts(t *testing.T, x *Expander, addresses []string, want map[str
 // the lines of sendmail -bv without the address.
 func readVerdicts(t *testing.T, name string) map[string][]string {
 	t.Helper()
-	b, err := os.ReadFile("testdata/expand/" + name + ".txt")
+	b, err := os.ReadFile(goldenFile(name))
+	if err == nil && strings.HasSuffix(goldenFile(name), ".gz") {
+		var z *gzip.Reader
+		if z, err = gzip.NewReader(bytes.NewReader(b)); err == nil {
+			b, err = io.ReadAll(z)
+		}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
