@@ -140,6 +140,7 @@ var whole = host{
 		"shut.example\terror:5.7.1:550 closed # not-carried\n" +
 		"carols.example\tlocal:carol # not-carried\n" +
 		"ours.example\tlocal: # carried\n" +
+		"to-carol.example\tlocal:carol # carried\n" +
 		"closed.example\tlocal: # not-carried\n" +
 		"nomailer.example\thub.example # changed\n" +
 		"example.org\tsmtp:[x.example] # needless\n" +
@@ -150,7 +151,7 @@ var whole = host{
 	"domaintable":   "old.example\texample.com # changed\nfar.example\tnew.example # not-carried\nexample.org\texample.com # needless\n",
 	"genericstable": "carol\tCarol@example.com # not-carried\n",
 	"relay-domains": "# for whom\nbackup.example # changed\n192.0.2 # carried\n192.0.3. # carried\n198.51.100.7 # carried\nIPv6:2001:db8 # not-carried\n" +
-		"com # not-carried\nours.example # changed\n0 # not-carried\n300.1 # needless\nlocalhost # changed\n",
+		"com # not-carried\nto-carol.example # changed\nours.example # changed\n0 # not-carried\n300.1 # needless\nlocalhost # changed\n",
 	"access": "Connect:203.0.113\tRELAY # carried\n" +
 		"Connect:203.0.113.9\tOK # carried\n" +
 		"Connect:203.0.113.66\tREJECT # carried\n" +
@@ -189,7 +190,7 @@ func TestBuild(t *testing.T) {
 	m := checkFates(t, h, "whole", "plain")
 	for file, want := range map[string][]string{
 		Routes:  {".plain.example:192.0.2.25", ":smart.example", "loose.example:hub.example", "mx.example:", "plain.example:gate.example", "two.example:a.example"},
-		Hosts:   {".backup.example", ".mail.relayed.example", ".ours.example", "backup.example", "com", "half.example", "mail.relayed.example"},
+		Hosts:   {".backup.example", ".mail.relayed.example", ".ours.example", ".to-carol.example", "backup.example", "com", "half.example", "mail.relayed.example"},
 		Senders: {"@bad.test", "@worse.example", "spam@bad.example"},
 		Clients: {
 			"10.:" + relayRule, "192.0.2.:" + relayRule, "192.0.3.:" + relayRule, "198.51.100.7:" + relayRule, "203.0.113.66:deny",
@@ -205,7 +206,7 @@ func TestBuild(t *testing.T) {
 	for _, a := range m.Aliases {
 		aliases = append(aliases, a.Name+" "+a.Of)
 	}
-	if want := []string{"old.example example.com", "ours.example example.com"}; !slices.Equal(aliases, want) {
+	if want := []string{"old.example example.com", "ours.example example.com", "to-carol.example example.com"}; !slices.Equal(aliases, want) {
 		t.Errorf("aliases %q, want %q", aliases, want)
 	}
 	for _, name := range []string{"access", "mailertable", "relay-domains", "domaintable", "genericstable"} {

@@ -124,20 +124,16 @@ func (tr *trial) told(names ...string) bool {
 // envelope compares what both do with one. Whatever was said, nobody relays who
 // might not before.
 func (tr *trial) envelope(client netip.Addr, sender, rcpt string) {
-	ask := func(sender string) sendmail.Answer {
-		a, err := tr.x.Envelope(tr.t.Context(), sendmail.Client{Addr: client, Name: "client." + elsewhere}, sender, rcpt)
-		if err != nil {
-			tr.t.Fatalf("%s: %v", tr.name, err)
-		}
-		return a
-	}
 	q := &Question{Client: client, Sender: sender, Rcpt: rcpt}
 	got, err := tr.h.Answer(q)
 	if err != nil {
 		tr.t.Fatalf("%s: %v", tr.name, err)
 	}
 	want := refused
-	a := ask(sender)
+	a, err := tr.ask(q)
+	if err != nil {
+		tr.t.Fatalf("%s: %v", tr.name, err)
+	}
 	if a.Accepted() {
 		want = taken
 	}
@@ -158,6 +154,11 @@ func (tr *trial) envelope(client netip.Addr, sender, rcpt string) {
 		tr.untold++
 		tr.t.Errorf("%s: %s: %s, and Sendmail %s %q, of which nothing was said", tr.name, q, got, a.Action, a.Text)
 	}
+}
+
+// ask asks the rules of the old host.
+func (tr *trial) ask(q *Question) (sendmail.Answer, error) {
+	return tr.x.Envelope(tr.t.Context(), sendmail.Client{Addr: q.Client, Name: "client." + elsewhere}, q.Sender, q.Rcpt)
 }
 
 func aliased(m *Map, domain string) bool {

@@ -101,8 +101,8 @@ func (b *builder) route(e *sendmail.TableEntry, f *fate) error {
 	case r.Error == nil && (!strings.Contains(e.Value, ":") || strings.HasPrefix(e.Value, "[")):
 		f.change("%.80q has no effect, because it names no mailer", e.Value)
 		return nil
-	case strings.EqualFold(r.Mailer, "local") && r.User == "" && !r.Below:
-		return b.localRoute(f, domain)
+	case strings.EqualFold(r.Mailer, "local") && !r.Below:
+		return b.localRoute(f, domain, r.User)
 	}
 	d, err := b.delivery(domain)
 	if err == nil {
@@ -111,18 +111,22 @@ func (b *builder) route(e *sendmail.TableEntry, f *fate) error {
 	return err
 }
 
-// localRoute takes a domain whose users are the host's own.
-func (b *builder) localRoute(f *fate, domain string) error {
+// localRoute takes a domain whose users are the host's own, or all of whose mail
+// goes to one user: a domain that is not what it was thought to be becomes one
+// of its own (see aliasmap).
+func (b *builder) localRoute(f *fate, domain, user string) error {
 	a, err := b.ask(b.outsider, "a@"+elsewhere, probe+"@"+domain)
 	if err != nil {
 		return err
 	}
 	if !a.Accepted() {
-		f.lose("it is delivered here, but no stranger may send to it; an alias domain would let them")
+		f.lose("it is delivered here, but no stranger may send to it; a domain of the new host would let them")
 		f.fix = "-alias-domain " + domain
 		return nil
 	}
-	b.alias(f, domain, b.o.Domain)
+	if b.alias(f, domain, b.o.Domain) && user != "" {
+		f.carried = []string{fmt.Sprintf("a domain whose mail goes to %.80q", user)}
+	}
 	return nil
 }
 
