@@ -24,7 +24,10 @@ func (b *builder) entryOf(name, domain string) string {
 
 // owners gives the entries of a domain that forward mail their owners.
 func (b *builder) owners(domain string) error {
-	names := b.namesOf(domain)
+	names := map[string]bool{}
+	for _, n := range b.namesOf(domain) {
+		names[n] = true
+	}
 	var made []Entry
 	for i := range b.m.Entries {
 		e := &b.m.Entries[i]
@@ -40,11 +43,11 @@ func (b *builder) owners(domain string) error {
 			b.ownerless(e, v, names)
 			continue
 		}
-		new, err := b.owner(e, sender, names)
+		more, err := b.owner(e, sender, names)
 		if err != nil {
 			return err
 		}
-		made = append(made, new...)
+		made = append(made, more...)
 	}
 	b.m.Entries = append(b.m.Entries, made...)
 	return nil
@@ -84,7 +87,7 @@ func (b *builder) sender(e *Entry, v *verdict) (sender string, ok bool) {
 
 // ownerless tells of an entry without an owner: that the old host had one, or
 // that there will be one because of another address.
-func (b *builder) ownerless(e *Entry, v *verdict, names []string) {
+func (b *builder) ownerless(e *Entry, v *verdict, names map[string]bool) {
 	if !e.forwards() {
 		return
 	}
@@ -95,7 +98,7 @@ func (b *builder) ownerless(e *Entry, v *verdict, names []string) {
 				"%s: bounces of some members went to %s on the old host, and go to the sender of the mail on the new one", at, cut(s))
 		}
 	}
-	if name := e.Name + "-owner"; slices.Contains(names, name) && b.has(name, e.Domain) {
+	if name := e.Name + "-owner"; names[name] && b.has(name, e.Domain) {
 		b.say(qmailkit.Warning, "alias.owner-new", e.Path, e.Line,
 			"%s: what comes back goes to %s on the new host, by the rules of qmail; it went to the sender of the mail", at, name+"@"+e.Domain)
 	}
@@ -107,7 +110,7 @@ func (b *builder) has(name, domain string) bool {
 }
 
 // owner makes the entries for what comes back from an entry.
-func (b *builder) owner(e *Entry, sender string, names []string) ([]Entry, error) {
+func (b *builder) owner(e *Entry, sender string, names map[string]bool) ([]Entry, error) {
 	name, at := e.Name+"-owner", e.Name+"@"+e.Domain
 	no := func(format string, args ...any) ([]Entry, error) {
 		args = append([]any{at, cut(sender)}, args...)
@@ -132,7 +135,7 @@ func (b *builder) owner(e *Entry, sender string, names []string) ([]Entry, error
 	if err != nil {
 		return nil, err
 	}
-	if slices.Contains(names, name) || b.users[name] {
+	if names[name] || b.users[name] {
 		v, err := b.at(name, e.Domain)
 		if err != nil {
 			return nil, err
@@ -149,7 +152,7 @@ func (b *builder) owner(e *Entry, sender string, names []string) ([]Entry, error
 	}
 	for _, d := range domains {
 		long := d + "-" + name
-		if len(long) > maxOwner || slices.Contains(names, long) {
+		if len(long) > maxOwner || names[long] {
 			return no("%.80q cannot be an address", long)
 		}
 		made = append(made, Entry{Name: long, Domain: e.Domain, Lines: lines, Path: e.Path, Line: e.Line})
