@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/qmailkit/qmailkit/examples/internal/report"
@@ -267,10 +268,19 @@ func TestCutOffAliases(t *testing.T) {
 // TestBadAliases: hostile settings cost themselves only.
 func TestBadAliases(t *testing.T) {
 	t.Cleanup(debug.FreeOSMemory) // other tests measure what their programs take, which begins with this process's
-	s := ownSite(t, "ann", "bob")
+	s := ownSite(t, "ann", "bob", "cyd", "dan", "eve", "fay")
 	s.write("old/etc/mail/lists/loop", ":include:/etc/mail/lists/loop, ann\n")
+	for i := range 30 {
+		s.write(fmt.Sprintf("old/etc/mail/lists/deep%d", i), fmt.Sprintf(":include:/etc/mail/lists/deep%d, x%[1]d@else.example\n", i+1))
+	}
+	for i, text := range map[int]string{2: "dan\n", 3: "cyd\n", 5: strings.Repeat("far@else.example\n", 1<<12)} {
+		name := "old/home/" + []string{"ann", "bob", "cyd", "dan", "eve", "fay"}[i] + "/.forward"
+		s.write(name, text)
+		s.chown(name, 1000+i)
+	}
+	s.check(syscall.Mkfifo(s.path("old/home/eve/.forward"), 0o644))
 	s.write("old/etc/mail/aliases", "long: "+strings.Repeat("ann, ", 2<<20)+"\na: b\nb: c\nc: a\nlist: :include:/etc/mail/lists/loop\n"+
-		"j\xfcrgen: ann\nmissing: :include:/no/such/file\nfine: bob\n")
+		"j\xfcrgen: ann\nmissing: :include:/no/such/file\nfine: bob\ndeep: :include:/etc/mail/lists/deep0\n")
 	s.check(os.Symlink("/etc/shadow", s.path("old/home/bob/.forward")))
 	r := s.report(3, "run")
 	text, err := json.Marshal(r)
