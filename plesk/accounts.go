@@ -202,8 +202,8 @@ func (p *planner) domain(d *Domain, id uint64) *DomainPlan {
 	add := func(code string, s qmailkit.Severity, fix, format string, args ...any) {
 		out.Problems = append(out.Problems, qmailkit.Problem{Code: "plesk." + code, Severity: s, Path: d.Name, Err: fmt.Errorf(format, args...), Fix: fix})
 	}
-	if d.Status != 0 || d.MailStatus != 0 {
-		add("suspended", qmailkit.Warning, "", "the source has suspended %s (status %d, mail %d); what it has is planned all the same", d.Name, d.Status, d.MailStatus)
+	if d.Status&^statusWeb != 0 || d.MailStatus != 0 || d.ClientStatus != 0 {
+		add("suspended", qmailkit.Warning, "", "the source has suspended %s (status %d, mail %d, client %d); what it has is planned all the same", d.Name, d.Status, d.MailStatus, d.ClientStatus)
 	}
 	for _, list := range d.Lists {
 		add("mailing-list", qmailkit.Error, "move it with Mailman's own tools", "mailing list %s@%s is not carried", list, d.Name)

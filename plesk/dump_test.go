@@ -103,7 +103,7 @@ func TestDumpRefused(t *testing.T) {
 		"its error, by path":    {"/usr/bin/mariadb-dump: Got error: 1045: \"Access denied\"\n", ErrTruncated, "Access denied"},
 		"a path":                {"/etc/passwd\n", ErrDump, "/etc/passwd"},
 		"definitions only":      {strings.ReplaceAll(small, "INSERT", "-- "), ErrNoRows, "domains"},
-		"rows without a sense":  {strings.ReplaceAll(small, "(1,'example", "('x','example"), ErrNoRows, "1 rows"},
+		"rows without a sense":  {strings.ReplaceAll(small, "(1,'example", "('x','example"), ErrNoRows, "of 1 rows"},
 		"no definitions":        {"INSERT INTO accounts VALUES (1);", ErrDump, "CREATE TABLE"},
 		"no table":              {strings.ReplaceAll(small, "mail_redir", "redir"), ErrNoTable, "mail_redir"},
 		"no column":             {strings.ReplaceAll(small, "password", "secret"), ErrNoColumn, "password"},
@@ -199,6 +199,21 @@ func TestDumpMeaning(t *testing.T) {
 // service is what a domain does with mail for unknown names.
 func service(action, address string) string {
 	return fmt.Sprintf("CREATE TABLE DomainServices (dom_id int, type text, status int, parameters_id int); INSERT INTO DomainServices VALUES (1,'mail',0,7); CREATE TABLE Parameters (id int, parameter text, value text); INSERT INTO Parameters VALUES (7,'nonexist_mail','%s'),(7,'catch_addr','%s');", action, address)
+}
+
+// TestAliasTables has the alias domains in tables of both names.
+func TestAliasTables(t *testing.T) {
+	s, err := readText(t, small+"CREATE TABLE domainaliases (id int, dom_id int, name text); INSERT INTO domainaliases VALUES (1,1,'a.org'),(2,1,'b.org'); CREATE TABLE domain_aliases (id int, dom_id int, name text); INSERT INTO domain_aliases VALUES (1,1,'A.org'),(2,1,'c.org');")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, a := range s.Domains[0].Aliases {
+		got = append(got, a.Name)
+	}
+	if !slices.Equal(got, []string{"a.org", "b.org", "c.org"}) {
+		t.Errorf("%q", got)
+	}
 }
 
 // TestEightBit has names that differ in a byte which is no UTF-8: they are two.

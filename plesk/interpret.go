@@ -60,7 +60,7 @@ func interpret(tables map[string]*table, name string, fromDump bool) (*Server, e
 	switch n := p.read["domains"]; {
 	case len(p.out.Domains) > 0:
 	case n > 0 || fromDump:
-		return nil, fmt.Errorf("%s: %w: no domain in %q (%d rows)", name, ErrNoRows, "domains", n)
+		return nil, fmt.Errorf("%s: %w: no domain in %q, of %d rows (--no-data and --tab write definitions only)", name, ErrNoRows, "domains", n)
 	default: // a host that is new
 		p.problem("no-domains", qmailkit.Warning, "there is no domain in table %q", "domains")
 	}

@@ -2,6 +2,7 @@ package plesk
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/qmailkit/qmailkit"
@@ -31,6 +32,9 @@ func (p *psa) domains() error {
 	})
 }
 
+// statusWeb is a domain whose web is switched off, and not its mail.
+const statusWeb = 8
+
 // statusText tells what the bits of a status mean.
 func statusText(status int64) string {
 	var out []string
@@ -38,7 +42,7 @@ func statusText(status int64) string {
 		bit  int64
 		text string
 	}{
-		{1, "suspended"}, {2, "suspended with its parent"}, {4, "backup or restore"}, {8, "web only"}, {16, "by the administrator"},
+		{1, "suspended"}, {2, "suspended with its parent"}, {4, "backup or restore"}, {statusWeb, "web only"}, {16, "by the administrator"},
 		{32, "by the reseller"}, {64, "by the client"}, {256, "expired"},
 	} {
 		if status&b.bit != 0 {
@@ -140,7 +144,9 @@ func (p *psa) domainAliases() error {
 			if old := p.out.Domain(a.Name); old != nil {
 				p.problem("domain-twice", qmailkit.Error, "alias domain %s of %s is a domain of its own too", a.Name, d.Name)
 			}
-			d.Aliases = append(d.Aliases, a)
+			if !slices.ContainsFunc(d.Aliases, func(b DomainAlias) bool { return DirName(a.Name) == DirName(b.Name) }) {
+				d.Aliases = append(d.Aliases, a) // a host may have both tables
+			}
 			return nil
 		})
 		if err != nil {
