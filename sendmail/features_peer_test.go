@@ -8,16 +8,21 @@ import (
 	"testing"
 )
 
-// TestPeerFeatures asks the real program about one of the hosts, or about all
-// where QMAILKIT_LONG is set. With QMAILKIT_UPDATE=1 it writes its verdicts down.
+// TestPeerFeatures asks the real program about some addresses of one of the
+// hosts, or about all where QMAILKIT_LONG is set. With QMAILKIT_UPDATE=1 it
+// writes its verdicts down.
 func TestPeerFeatures(t *testing.T) {
 	needSendmail(t)
+	all := os.Getenv("QMAILKIT_LONG") != "" || os.Getenv("QMAILKIT_UPDATE") != ""
 	for _, c := range featureCases() {
-		if c.name != "opts1" && os.Getenv("QMAILKIT_LONG") == "" && os.Getenv("QMAILKIT_UPDATE") == "" {
+		if c.name != "opts1" && !all {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
 			host, addresses := c.make(t)
+			if !all {
+				addresses = addresses[:100]
+			}
 			real := peerVerdicts(t, host, addresses)
 			if os.Getenv("QMAILKIT_UPDATE") == "1" {
 				writeVerdicts(t, c.name, addresses, real)
