@@ -16,9 +16,10 @@
 // of tables apart. Envelope says whether the host takes a message from a client:
 // the rules about relaying and the access map.
 //
-// What a Sendmail host also has, and this package does not carry, NotCarried
+// What a Sendmail host has beside accounts, mailboxes and domains, NotCarried
 // finds, counts and reports: aliases, .forward files, tables, filters, queued
-// mail. Nothing is dropped in silence.
+// mail. Nothing is dropped in silence, and whoever carries some of it takes those
+// reports back by their codes.
 //
 // # Sequences
 //
@@ -55,11 +56,18 @@
 // server: no name is made canonical, and MX records are not looked at. Maps other
 // than the text of makemap and newaliases (LDAP, NIS, sockets, programs, regex,
 // the user database) find nothing. Rights by a supplementary group are not known.
+// The text of a table counts, not its database: an older one is a Problem.
 //
-// It differs deliberately in these: a .forward that is a symbolic link is read
+// It differs deliberately in this: a .forward that is a symbolic link is read
 // only where it leads to the user's own file in the same directory, so that
-// nobody can have another file read by root; and an address that a rule loop
-// never resolves is one error.
+// nobody can have another file read by root. What an address may cost is bounded
+// too: rules that do not come to an end, and lists that grow beyond 10,000
+// addresses, end in an error.
+//
+// The m4 source of sendmail.cf is not read. What it sets is in sendmail.cf, which
+// is what the host goes by and which may have been changed since: SMART_HOST and
+// its like are Expander.Macro, domains are Expander.Class, FEATUREs are maps,
+// rules and options. A source that is newer, or has no sendmail.cf, is a Problem.
 //
 // # Safety
 //

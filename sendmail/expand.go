@@ -150,6 +150,7 @@ func (h *Host) Expander(ctx context.Context) (*Expander, error) {
 		x.users[a.Name] = a
 		x.order = append(x.order, a)
 	}
+	x.checkSources()
 	if err := x.readShells(ctx); err != nil {
 		return nil, err
 	}

@@ -97,6 +97,29 @@ func (x *Expander) readAliasFile(ctx context.Context, name string) error {
 	return nil
 }
 
+// checkSources compares sendmail.cf with the m4 source that it is made of.
+func (x *Expander) checkSources() {
+	for _, name := range []string{"sendmail.mc", "freebsd.mc", x.conf.macro("j") + ".mc"} {
+		if !plainName(name) {
+			continue
+		}
+		source, fi, err := x.host.lookup("etc/mail/" + name)
+		if err != nil || !fi.Mode.IsRegular() {
+			continue
+		}
+		where := place{path: source}
+		if x.conf.path == "" {
+			x.problems = append(x.problems, where.problem(qmailkit.Error, "config-without-cf",
+				"there is no sendmail.cf, only its source, which is not read; the rules of a common host are taken"))
+			continue
+		}
+		if cf, err := x.host.tree.Lstat(x.conf.path); err == nil && fi.ModTime.After(cf.ModTime) {
+			x.problems = append(x.problems, where.problem(qmailkit.Warning, "config-stale",
+				"newer than /%s, which counts: what has changed since %s is not in force on the old host", x.conf.path, cf.ModTime.UTC().Format("2006-01-02 15:04:05")))
+		}
+	}
+}
+
 // databases are what makemap and newaliases build of a text.
 var databases = []string{".db", ".cdb", ".pag"}
 

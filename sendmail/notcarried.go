@@ -80,9 +80,11 @@ func configLine(text string) bool {
 	return !skipped(text) && !strings.HasPrefix(text, "dnl")
 }
 
-// NotCarried yields what the host has and this package does not carry: aliases,
-// .forward files, the tables of makemap, filters, queued mail, mail in the spool
-// directories that belongs to no account. Each is one Problem that says how many
+// NotCarried yields what the host has beside accounts, mailboxes and domains:
+// aliases, .forward files, the tables of makemap, filters, queued mail, mail in
+// the spool directories that belongs to no account. It is for whoever carries
+// none of it; a program that does, by an Expander, passes over the codes of what
+// it carries. Each is one Problem that says how many
 // entries there are and where; codes end in "-not-carried", besides
 // "sendmail.mqueue-left" and "sendmail.spool-without-account". Mail in other
 // formats, or that cannot be read, is reported by Mailboxes.

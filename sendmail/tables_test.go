@@ -245,7 +245,7 @@ func TestTableLongLine(t *testing.T) {
 func TestStaleMaps(t *testing.T) {
 	f := newFixture(t, map[string]string{
 		"etc/passwd": "root:*:0:0::/root:/bin/sh\n", "etc/mail/aliases": "a: b\n", "etc/mail/aliases.db": "x", "etc/mail/virtusertable": "k v\n",
-		"etc/mail/virtusertable.db": "x", "etc/mail/mailertable.db": "x",
+		"etc/mail/virtusertable.db": "x", "etc/mail/mailertable.db": "x", "etc/mail/sendmail.mc": "x",
 	})
 	old := time.Now().Add(-time.Hour)
 	for _, name := range []string{"aliases.db", "virtusertable"} {
@@ -262,5 +262,15 @@ func TestStaleMaps(t *testing.T) {
 		got = append(got, show(p))
 	}
 	slices.Sort(got)
-	diff(t, []string{"etc/mail/aliases.db map-stale warning", "etc/mail/mailertable.db map-without-text error"}, got)
+	diff(t, []string{"etc/mail/aliases.db map-stale warning", "etc/mail/mailertable.db map-without-text error", "etc/mail/sendmail.mc config-without-cf error"}, got)
+	f.write("etc/mail/sendmail.cf", "O AliasFile=\nS3\nR$*\t$1\nS0\nR$*\t$#local $: $1\n")
+	if err := os.Chtimes(f.path("etc/mail/sendmail.cf"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if x, err = f.open().Expander(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p := x.Problems(); len(p) != 1 || show(p[0]) != "etc/mail/sendmail.mc config-stale warning" {
+		t.Errorf("an old sendmail.cf: %v", p)
+	}
 }
