@@ -22,10 +22,18 @@ A move is cut into steps that can be run again at any time, after an
 interruption or because mail still arrives at the old host:
 
   plan      what will be made, what not and why, and what it takes
-  run       accounts and mail; the domains go live when all is there
-  verify    reads both ends again and compares every message and every hash
-  commands  the same accounts as a script for vpopmail's own programs
+  run       accounts, mail and addresses; the domains go live when all is there
+  verify    reads both ends again, compares every message and every hash, and
+            follows every address through both
+  commands  the same accounts and addresses as a script for vpopmail's programs
   undo      takes back what run made and nobody has changed since
+
+Aliases, virtual users and .forward files become .qmail files, or rows of valias,
+and what comes back from a list goes to its owner. A vacation text is put where
+qmailadmin has it. Programs and files are written as comments, unless
+-allow-programs enables those of aliases, and autorespond in the place of
+vacation, or -allow-user-programs those that users name. A run with -user leaves
+all addresses to one without.
 
 Routes and the rules about relaying go into qmail's smtproutes, badmailfrom and
 rcpthosts, where plan shows the lines and -no-control leaves them out. Who may
@@ -44,9 +52,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		Root: &cli.Command{Short: "the demonstration", Setup: setupDemo},
 		Commands: []*cli.Command{
 			{Name: "plan", Short: "say what would be done; change nothing", Setup: setup(doPlan, true)},
-			{Name: "run", Short: "move accounts and mail", Setup: setup(doRun, true), Like: "plan"},
+			{Name: "run", Short: "move accounts, mail and addresses", Setup: setup(doRun, true), Like: "plan"},
 			{Name: "verify", Short: "compare source and target", Setup: setup(doVerify, true), Like: "plan"},
-			{Name: "commands", Short: "print a script of vadddomain, vaddaliasdomain and vadduser -e", Setup: setup(doCommands, true), Like: "plan"},
+			{Name: "commands", Short: "print a script for vpopmail's own programs", Setup: setup(doCommands, true), Like: "plan"},
 			{Name: "undo", Short: "take back what run made", Setup: setup(doUndo, false), Like: "plan"},
 		},
 	}
