@@ -44,6 +44,7 @@ func (c *config) accountFlags(fs *flag.FlagSet) {
 }
 
 func (c *config) targetQmailFlag(fs *flag.FlagSet) {
+	c.hupFlag(fs, "new")
 	fs.StringVar(&c.accounts.qmail, "target-qmail", "", "`DIR` of the new host's qmail (default: var/qmail below -target-root)")
 }
 

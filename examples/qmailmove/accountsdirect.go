@@ -73,7 +73,7 @@ func (q *newQmail) close() {
 }
 
 // book is that of its control directory, which the caller closes.
-func (q *newQmail) book(c *config, domain string) (*controlBook, error) {
+func (q *newQmail) book(c *config, env *cli.Env, domain string) (*controlBook, error) {
 	root, err := q.root.OpenRoot("control")
 	if err != nil {
 		return nil, err
@@ -83,7 +83,12 @@ func (q *newQmail) book(c *config, domain string) (*controlBook, error) {
 		root.Close()
 		return nil, err
 	}
-	return &controlBook{root: root, dir: filepath.Join(q.dir, "control"), mem: q.mem, store: store, key: planKey(domain), before: c.beforeChange}, nil
+	b := &controlBook{root: root, dir: filepath.Join(q.dir, "control"), mem: q.mem, store: store, key: planKey(domain), before: c.beforeChange}
+	b.remind = func() {
+		env.Printf("Now send HUP to the new host's qmail-send: it reads virtualdomains again.\n")
+	}
+	b.hup, err = c.hupFunc()
+	return b, err
 }
 
 // update edits the files in users.
@@ -227,7 +232,7 @@ func (m *making) passwords(pop *users.Poppasswd, d *plesk.DomainPlan, salt []byt
 
 // control makes the domain known to the new host's qmail.
 func (m *making) control(ctx context.Context, q *newQmail) error {
-	book, err := q.book(m.c, m.domain)
+	book, err := q.book(m.c, m.env, m.domain)
 	if err != nil {
 		return err
 	}
@@ -245,17 +250,10 @@ func (m *making) control(ctx context.Context, q *newQmail) error {
 		}
 	}
 	plan := qmailcontrol.Diff(old, next)
-	if len(plan) == 0 {
-		return nil
+	if len(plan) > 0 {
+		m.env.Printf("In %s:\n\n%s\n", book.dir, plan)
 	}
-	m.env.Printf("In %s:\n\n%s\n", book.dir, plan)
-	if err := book.apply(ctx, plan); err != nil {
-		return err
-	}
-	if plan.Reload() == qmailcontrol.ReloadHUP {
-		m.env.Printf("Now send HUP to the new host's qmail-send: it reads virtualdomains again.\n")
-	}
-	return nil
+	return book.apply(ctx, plan)
 }
 
 // psaStore is where rows are noted that were written to psa.

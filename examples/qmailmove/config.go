@@ -12,6 +12,7 @@ import (
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/report"
 	"github.com/qmailkit/qmailkit/examples/internal/sftptree"
+	"github.com/qmailkit/qmailkit/examples/internal/vpoptarget"
 	"github.com/qmailkit/qmailkit/maildir"
 )
 
@@ -31,6 +32,7 @@ type config struct {
 	spam        bool
 	utf8        bool
 
+	hup      string // a process, or none
 	accounts accountConfig
 	probe    probeConfig
 	cutover  cutoverConfig
@@ -87,6 +89,17 @@ func (c *config) common(fs *flag.FlagSet) {
 	fs.BoolVar(&c.dryRun, "n", false, "change nothing, say what would be done")
 }
 
+// hupFlag is for commands that edit a host's control files.
+func (c *config) hupFlag(fs *flag.FlagSet, host string) {
+	fs.StringVar(&c.hup, "hup", "none", "send HUP to the "+host+" host's qmail-send, process `PID|none`, when it has to read its files again; none prints a reminder")
+}
+
+// hupFunc sends it; nil is none.
+func (c *config) hupFunc() (func(context.Context) error, error) {
+	f := vpoptarget.Flags{Hup: c.hup}
+	return f.HupFunc()
+}
+
 // copyFlags say how mail is written.
 func (c *config) copyFlags(fs *flag.FlagSet) {
 	fs.Func("sync", "`each|group|none`: sync each message, groups of about 1,000, or nothing (default group)", func(s string) (err error) {
@@ -117,6 +130,9 @@ func (c *config) check() error {
 		if _, _, _, err := sftptree.Place(c.sourceRoot); err != nil {
 			return cli.Usagef("-source-root: %w", err)
 		}
+	}
+	if _, err := c.hupFunc(); err != nil {
+		return err
 	}
 	if err := c.source.check(); err != nil {
 		return err

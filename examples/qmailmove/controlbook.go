@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/qmailkit/qmailkit/examples/internal/state"
 	"github.com/qmailkit/qmailkit/qmailcontrol"
@@ -23,22 +24,91 @@ type controlBook struct {
 	mem   *state.Target
 	store *state.Store
 	key   string // of the notes
+	// hup lets qmail-send read its files again; nil is remind, which asks the
+	// administrator to do that.
+	hup    func(context.Context) error
+	remind func()
 	// before is called before each change: tests stop there. Nil is nothing.
 	before func(name string) error
 }
 
 // apply notes the plan, so that undo knows it even if this run is killed, and
-// carries it out.
+// carries it out. Hosts that are to be accepted are last, behind the HUP that
+// makes qmail-send know what to do with their mail.
 func (b *controlBook) apply(ctx context.Context, plan qmailcontrol.Plan) error {
 	was, err := b.noted()
 	if err != nil {
 		return err
 	}
-	if err := b.store.Put(b.key, append(was, b.unknown(was, plan)...)); err != nil {
+	if more := b.unknown(was, plan); len(more) > 0 {
+		if err := b.store.Put(b.key, append(was, more...)); err != nil {
+			return err
+		}
+	}
+	last := len(plan)
+	for last > 0 && (plan[last-1].Name == "rcpthosts" || strings.HasPrefix(plan[last-1].Name, "morercpthosts")) {
+		last--
+	}
+	if err := b.change(ctx, plan[:last]); err != nil {
 		return err
 	}
-	_, err = plan.Apply(ctx, b.root, &qmailcontrol.ApplyOptions{Backup: b.backup})
+	if _, err := b.reload(ctx); err != nil {
+		return err
+	}
+	if err := b.change(ctx, plan[last:]); err != nil {
+		return err
+	}
+	return b.answered()
+}
+
+// change carries out a plan, and notes before that qmail-send has to read its
+// files again.
+func (b *controlBook) change(ctx context.Context, plan qmailcontrol.Plan) error {
+	if plan.Reload() == qmailcontrol.ReloadHUP {
+		if err := b.store.Put(b.hupKey(), hupDue); err != nil {
+			return err
+		}
+	}
+	_, err := plan.Apply(ctx, b.root, &qmailcontrol.ApplyOptions{Backup: b.backup})
 	return err
+}
+
+// What is noted of the HUP that qmail-send needs.
+const (
+	hupDue  = "due"
+	hupTold = "told" // the administrator was asked to send it
+)
+
+func (b *controlBook) hupKey() string { return "hup " + b.key }
+
+// reload lets qmail-send read its files again, if they have been changed, by an
+// earlier run too that was not able to say so. false says that it is the
+// administrator's to do.
+func (b *controlBook) reload(ctx context.Context) (bool, error) {
+	var due string
+	if _, err := b.store.Load(b.hupKey(), &due); err != nil || due == "" {
+		return true, err
+	}
+	if b.hup != nil {
+		if err := b.hup(ctx); err != nil {
+			return false, err
+		}
+		return true, b.store.Append(state.Record{Key: b.hupKey()})
+	}
+	if due == hupTold {
+		return false, nil
+	}
+	b.remind()
+	return false, b.store.Put(b.hupKey(), hupTold)
+}
+
+// answered forgets a HUP that the administrator was asked for.
+func (b *controlBook) answered() error {
+	var due string
+	if _, err := b.store.Load(b.hupKey(), &due); err != nil || due != hupTold {
+		return err
+	}
+	return b.store.Append(state.Record{Key: b.hupKey()})
 }
 
 // noted are the changes of all runs, in their order.
@@ -92,9 +162,9 @@ func (b *controlBook) reverse(old *qmailcontrol.Config) (plan qmailcontrol.Plan,
 	return qmailcontrol.Diff(old, next), true, nil
 }
 
-// revert carries out what reverse has planned, and forgets the notes.
-func (b *controlBook) revert(ctx context.Context, plan qmailcontrol.Plan) error {
-	if _, err := plan.Apply(ctx, b.root, &qmailcontrol.ApplyOptions{Backup: b.backup}); err != nil {
+// forget forgets the notes of what has been taken back.
+func (b *controlBook) forget() error {
+	if err := b.answered(); err != nil {
 		return err
 	}
 	return b.store.Append(state.Record{Key: b.key})

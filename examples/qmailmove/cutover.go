@@ -37,6 +37,7 @@ func (c *config) cutoverFlags(fs *flag.FlagSet) {
 	fs.Var(&c.cutover.old, "old-address", "`IP` of the old host, for the lines that let it in at the new one; may be repeated (default: what -dns says of control/me)")
 	fs.BoolVar(&c.cutover.undo, "undo", false, "take back what cutover has done")
 	fs.BoolVar(&c.cutover.force, "force", false, "switch although the new host refuses an address, or cannot be asked")
+	c.hupFlag(fs, "old")
 	c.smtpFlags(fs)
 }
 
@@ -130,7 +131,10 @@ func (s *switching) open(ctx context.Context) error {
 	}
 	s.close = append(s.close, d.Close, mem.Close)
 	store, err := mem.Store(planStore)
-	s.book = &controlBook{root: root, dir: dir, mem: mem, store: store, key: planKey(s.domain), before: s.c.beforeChange}
+	s.book = &controlBook{root: root, dir: dir, mem: mem, store: store, key: planKey(s.domain), before: s.c.beforeChange, remind: s.remindHUP}
+	if err == nil {
+		s.book.hup, err = s.c.hupFunc()
+	}
 	return err
 }
 
@@ -153,6 +157,11 @@ func (s *switching) run(ctx context.Context) error {
 	s.stays()
 	if len(plan) == 0 {
 		s.env.Printf("%s passes the mail for %s on already: there is nothing to change.\n", s.book.dir, strings.Join(s.domains, ", "))
+		if !s.c.dryRun {
+			if err := s.book.apply(ctx, nil); err != nil { // a run that was killed may not have sent HUP
+				return err
+			}
+		}
 		return s.whitelist(ctx)
 	}
 	s.env.Printf("In %s:\n\n%s\n", s.book.dir, plan)
@@ -166,7 +175,7 @@ func (s *switching) run(ctx context.Context) error {
 	if err := s.book.apply(ctx, plan); err != nil {
 		return err
 	}
-	s.remind(plan, "switched over")
+	s.told(plan, "switched over")
 	return s.whitelist(ctx)
 }
 
@@ -216,7 +225,10 @@ func (s *switching) itself(greeting string) error {
 	return nil
 }
 
-// undo takes back the lines that cutover changed.
+// undo takes back the lines that cutover changed. The route to the new host goes
+// last, when qmail-send knows that the domain is here again: without it, mail for
+// the domain that is remote for a qmail-send which has not read the files yet
+// would come back to this host, and bounce. Until then it does no harm.
 func (s *switching) undo(ctx context.Context) error {
 	plan, found, err := s.book.reverse(s.old)
 	if err != nil {
@@ -232,9 +244,31 @@ func (s *switching) undo(ctx context.Context) error {
 		s.env.Printf("Nothing was changed.\n")
 		return nil
 	}
-	if err := s.book.revert(ctx, plan); err != nil {
+	if err := s.book.answered(); err != nil {
 		return err
 	}
-	s.remind(plan, "switched back")
+	route := len(plan)
+	if route > 0 && plan[route-1].Name == "smtproutes" {
+		route--
+	}
+	if err := s.book.change(ctx, plan[:route]); err != nil {
+		return err
+	}
+	known, err := s.book.reload(ctx)
+	if err != nil {
+		return err
+	}
+	if !known && route < len(plan) {
+		s.env.Printf("Then run cutover -undo again: it takes the route in smtproutes away, which has to stay until qmail-send has read the files.\n")
+		return nil
+	}
+	if err := s.book.change(ctx, plan[route:]); err != nil {
+		return err
+	}
+	if err := s.book.forget(); err != nil {
+		return err
+	}
+	s.told(plan, "switched back")
+	s.env.Printf("Mail for it that still waits in the old host's queue for the new one goes where the DNS says from now on.\n")
 	return nil
 }

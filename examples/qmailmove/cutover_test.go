@@ -174,7 +174,7 @@ func TestCutover(t *testing.T) {
 	}
 	// Another edits a file, then it is taken back.
 	s.write("old/var/qmail/control/smtproutes", s.control("smtproutes")+"late.example:x\n", 0o644)
-	s.move(0, "cutover", "-undo")
+	s.switchBack()
 	s.diff("other.example:11\nexample.com:12\n", s.control("virtualdomains"))
 	s.diff("backup.example:mx.example.net\nlate.example:x\n", s.control("smtproutes"))
 	if _, words = s.move(0, "cutover", "-undo"); !strings.Contains(words, "Nothing to take back") {
@@ -222,7 +222,7 @@ func TestCutoverDecides(t *testing.T) {
 			if send.Rewrite("joe@example.com").Channel != qmailcontrol.Remote || r.Host != "mail.example.net" || r.Port != 2525 || !ok {
 				t.Errorf("%v, %+v, %v", send.Rewrite("joe@example.com"), r, ok)
 			}
-			s.move(0, "cutover", "-undo")
+			s.switchBack()
 			after := s.listing("old")
 			for name, line := range before {
 				if cut := strings.LastIndexByte(line, ' '); cut > 0 && after[name][:strings.LastIndexByte(after[name], ' ')] != line[:cut] {

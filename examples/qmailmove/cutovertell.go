@@ -14,13 +14,15 @@ import (
 	"github.com/qmailkit/qmailkit/qmailcontrol"
 )
 
-// remind says what the running qmail needs.
-func (s *switching) remind(plan qmailcontrol.Plan, done string) {
+// remindHUP asks for the signal that qmail-send needs.
+func (s *switching) remindHUP() {
+	s.env.Printf("Now send HUP to the old host's qmail-send, which reads locals and virtualdomains again:\n  svc -h /service/qmail-send    or    kill -HUP $(pidof qmail-send)\nUntil then it delivers as before. smtproutes and rcpthosts are read for each message.\n")
+}
+
+// told says what was done, and what else there is to know.
+func (s *switching) told(plan qmailcontrol.Plan, done string) {
 	s.env.Printf("%s: %s.\n", strings.Join(s.domains, ", "), done)
-	switch plan.Reload() {
-	case qmailcontrol.ReloadHUP:
-		s.env.Printf("Now send HUP to the old host's qmail-send, which reads locals and virtualdomains again:\n  svc -h /service/qmail-send    or    kill -HUP $(pidof qmail-send)\nUntil then it delivers as before. smtproutes and rcpthosts are read for each message.\n")
-	case qmailcontrol.ReloadRestart:
+	if plan.Reload() == qmailcontrol.ReloadRestart {
 		s.env.Printf("Now restart the old host's qmail:\n  svc -t /service/qmail-send    or    /etc/init.d/qmail restart\n")
 	}
 	if c, found := s.old.Entry("rejectnonexist"); found {

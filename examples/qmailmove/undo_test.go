@@ -218,7 +218,7 @@ func TestUndoRefused(t *testing.T) {
 		t.Errorf("%s", words)
 	}
 	s.diff(before, s.newHost())
-	s.move(0, "cutover", "-undo")
+	s.switchBack()
 	if _, words := s.move(3, "undo", "-source-root", ""); !strings.Contains(words, "-source-root is missing") || !strings.Contains(words, "Taken back: 0 messages, 1 mail name.") {
 		t.Errorf("%s", words)
 	}

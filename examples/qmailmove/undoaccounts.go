@@ -78,7 +78,7 @@ func (u *undoing) control(ctx context.Context) error {
 	if u.q == nil || !u.whole() {
 		return nil
 	}
-	book, err := u.q.book(u.c, u.domain)
+	book, err := u.q.book(u.c, u.env, u.domain)
 	if missing(err) {
 		return nil
 	}
@@ -100,13 +100,13 @@ func (u *undoing) control(ctx context.Context) error {
 	if u.c.dryRun {
 		return nil
 	}
-	if err := book.revert(ctx, plan); err != nil {
+	if err := book.change(ctx, plan); err != nil {
 		return err
 	}
-	if plan.Reload() == qmailcontrol.ReloadHUP {
-		u.env.Printf("Now send HUP to the new host's qmail-send: it reads virtualdomains again.\n")
+	if _, err := book.reload(ctx); err != nil {
+		return err
 	}
-	return nil
+	return book.forget()
 }
 
 // judgeUsers finds the names whose password or line has been changed, and those
