@@ -348,6 +348,10 @@ func readTable(ctx context.Context, tx *sql.Tx, name string, wished []string) (*
 		return nil, err
 	}
 	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return nil, err
+	}
 	values := make([]any, len(t.columns))
 	to := make([]any, len(values))
 	for i := range values {
@@ -359,7 +363,7 @@ func readTable(ctx context.Context, tx *sql.Tx, name string, wished []string) (*
 		}
 		row := make([]string, len(values))
 		for i, v := range values {
-			row[i] = valueText(v)
+			row[i] = valueText(v, types[i].DatabaseTypeName())
 		}
 		t.rows = append(t.rows, row)
 	}
@@ -368,20 +372,21 @@ func readTable(ctx context.Context, tx *sql.Tx, name string, wished []string) (*
 
 // valueText is a value as the server writes it. Drivers give out numbers, and
 // with the option parseTime times, in types of their own.
-func valueText(v any) string {
+func valueText(v any, kind string) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
 	case []byte:
 		return string(v)
 	case time.Time:
-		switch {
-		case v.IsZero():
-			return "0000-00-00"
-		case v.Equal(v.Truncate(24 * time.Hour)):
-			return v.Format(time.DateOnly)
+		layout, zero := time.DateTime, "0000-00-00 00:00:00"
+		if kind == "DATE" {
+			layout, zero = time.DateOnly, zero[:len(time.DateOnly)]
 		}
-		return v.Format(time.DateTime)
+		if v.IsZero() {
+			return zero
+		}
+		return v.Format(layout)
 	}
 	return fmt.Sprint(v)
 }
