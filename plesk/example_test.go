@@ -2,6 +2,7 @@ package plesk_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log"
@@ -36,6 +37,27 @@ func ExampleReadDump() {
 		}
 	}
 	// Output: 12 anna@example.com sym true
+}
+
+// Read a live psa. A program has to import a driver for MySQL.
+func ExampleReadDB() {
+	db, err := sql.Open("mysql", "admin:password@/psa?charset=utf8mb4")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	server, err := plesk.ReadDB(context.Background(), db, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, p := range server.Problems {
+		fmt.Println(p)
+	}
+	for _, d := range server.Domains {
+		for _, m := range d.Mailnames {
+			fmt.Println(m.Name+"@"+d.Name, d.QuotaOf(m))
+		}
+	}
 }
 
 // Tell a dump that is cut short from other errors, and say where.
