@@ -418,3 +418,25 @@ func TestUTF8Folders(t *testing.T) {
 	s.move(0, "copy")
 	s.move(2, "copy", "-utf8-folders")
 }
+
+// A mail name with capitals has its directory in small letters, where
+// users/assign leads.
+func TestCapitals(t *testing.T) {
+	s := newSite(t)
+	b, err := os.ReadFile(s.path("old/psa.sql"))
+	s.check(err)
+	s.check(os.Rename(s.old("info"), s.old("Info")))
+	s.write("old/psa.sql", strings.Replace(strings.Replace(string(b), "'anna','true'", "'Anna','true'", 1), "'info','true'", "'Info','true'", 1), 0o600)
+	s.move(0, "accounts", "-direct", "-target-id", "40")
+	s.move(0, "copy")
+	if v := s.report(0, "verify").Verification; v.Equal != int64(s.messages) || v.Hashes != 3 {
+		t.Errorf("%+v", v)
+	}
+	assign, err := os.ReadFile(s.path("new/var/qmail/users/assign"))
+	s.check(err)
+	for _, name := range []string{"anna", "info"} {
+		if _, err := os.Stat(s.new(name, "Maildir/cur")); err != nil || !strings.Contains(string(assign), ":/var/qmail/mailnames/example.com/"+name+":") {
+			t.Errorf("%v: %s", err, assign)
+		}
+	}
+}

@@ -107,8 +107,15 @@ func (m *move) readPsa(ctx context.Context) (err error) {
 // sourceDir is the domain's directory at the source.
 func (m *move) sourceDir() string { return join(m.src.mailnames, m.domain) }
 
-// targetDir is a mail name's directory at the target.
-func (m *move) targetDir(b *box) string { return join(m.dst.mailnames, m.domain, b.name) }
+// targetDir is a mail name's directory at the target, where users/assign of
+// accounts has it.
+func (m *move) targetDir(b *box) string {
+	name := b.name
+	if b.m != nil {
+		name = plesk.DirName(name)
+	}
+	return join(m.dst.mailnames, m.domain, name)
+}
 
 // join makes a name of a Tree.
 func join(parts ...string) string {
