@@ -90,8 +90,8 @@ func TestCommandsAliases(t *testing.T) {
 // anything anywhere.
 func TestCommandsNoDirectory(t *testing.T) {
 	needOwners(t)
-	s := newSite(t)
-	script, _ := s.move(3, "commands")
+	s := awaySite(t)
+	script, _ := s.move(0, "commands")
 	for name, text := range fakeVpopmail {
 		if name == "vuserinfo" {
 			text = "exit 1"

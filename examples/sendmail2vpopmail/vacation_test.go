@@ -87,9 +87,10 @@ func TestVacation(t *testing.T) {
 // that fails does not fail the delivery.
 func TestReplyCommand(t *testing.T) {
 	needOwners(t)
-	s := newSite(t)
-	s.move(3, "run", "-allow-programs")
-	lines := strings.Split(s.read("new/vpopmail/domains/wonderland.example/dave/.qmail"), "\n")
+	s := awaySite(t)
+	s.write("old/home/ann/.forward", "\\ann, \"|/usr/bin/vacation ann\"\n")
+	s.move(0, "run", "-allow-programs")
+	lines := strings.Split(s.read("new/vpopmail/domains/example.org/ann/.qmail"), "\n")
 	command := strings.TrimPrefix(lines[1], "|")
 	bin := t.TempDir()
 	for _, script := range []string{"#!/bin/sh\nprintf '%s\\n' \"$@\" >$OUT\nexit 100\n", ""} {
@@ -106,6 +107,6 @@ func TestReplyCommand(t *testing.T) {
 	}
 	got, err := os.ReadFile(bin + "/out")
 	s.check(err)
-	dir := s.path("new/vpopmail/domains/wonderland.example/dave/vacation")
+	dir := s.path("new/vpopmail/domains/example.org/ann/vacation")
 	diff(t, "604800\n1\n"+dir+"/message\n"+dir+"\n0\n+\n", string(got))
 }
