@@ -203,7 +203,7 @@ func (p *planner) domain(d *Domain, id uint64) *DomainPlan {
 		out.Problems = append(out.Problems, qmailkit.Problem{Code: "plesk." + code, Severity: s, Path: d.Name, Err: fmt.Errorf(format, args...), Fix: fix})
 	}
 	if d.Status&^statusWeb != 0 || d.MailStatus != 0 || d.ClientStatus != 0 {
-		add("suspended", qmailkit.Warning, "", "the source has suspended %s (status %d, mail %d, client %d); what it has is planned all the same", d.Name, d.Status, d.MailStatus, d.ClientStatus)
+		add("suspended", qmailkit.Warning, "suspend it in the panel too, if it is to stay so", "the source has suspended %s (status %d, mail %d, client %d); what it has is planned all the same", d.Name, d.Status, d.MailStatus, d.ClientStatus)
 	}
 	for _, list := range d.Lists {
 		add("mailing-list", qmailkit.Error, "move it with Mailman's own tools", "mailing list %s@%s is not carried", list, d.Name)
@@ -260,7 +260,7 @@ func (p *planner) account(d *Domain, there *nameIndex, m *Mailname) *Account {
 	if old == nil {
 		for _, name := range append([]string{m.Name}, m.Aliases...) {
 			if owner := there.taken(name); owner != nil {
-				add("alias-conflict", qmailkit.Error, "", "%s: the name %s belongs to %s on the target", addr, name, owner.Name)
+				add("alias-conflict", qmailkit.Error, "rename one of the two", "%s: the name %s belongs to %s on the target", addr, name, owner.Name)
 				a.Action = AccountRefused
 			}
 		}
@@ -270,7 +270,7 @@ func (p *planner) account(d *Domain, there *nameIndex, m *Mailname) *Account {
 	switch {
 	case len(a.Differences) > 0:
 		a.Action = AccountDiffers
-		add("differs", qmailkit.Warning, "", "%s is on the target with other settings, which stay: %s", addr, strings.Join(a.Differences, ", "))
+		add("differs", qmailkit.Warning, "set it in the panel, if the source is right", "%s is on the target with other settings, which stay: %s", addr, strings.Join(a.Differences, ", "))
 	case a.Action == AccountCreate:
 		a.Action = AccountSame
 	}
@@ -286,13 +286,13 @@ func notCarried(m *Mailname, add func(code string, s qmailkit.Severity, fix, for
 		add("mail-handler", qmailkit.Warning, "switch it on in the panel", "the virus filter (%s) is a mail handler of the source", m.VirusFilter)
 	}
 	if m.NoDelivery {
-		add("delivery-off", qmailkit.Warning, "", "delivery to the mailbox is switched off")
+		add("delivery-off", qmailkit.Warning, "switch it off in the panel, unless it was written to psa", "delivery to the mailbox is switched off")
 	}
 	if len(m.Responders) > 1 {
-		add("responders", qmailkit.Warning, "", "%d autoresponders: Plesk from 10 on has one for each name", len(m.Responders))
+		add("responders", qmailkit.Warning, "choose the one that is to stay", "%d autoresponders: Plesk from 10 on has one for each name", len(m.Responders))
 	}
 	if len(m.Off) > 0 {
-		add("forward-off", qmailkit.Info, "", "forwarding to %s is switched off and not carried", strings.Join(m.Off, ", "))
+		add("forward-off", qmailkit.Info, "set it in the panel, if it is to come back one day", "forwarding to %s is switched off and not carried", strings.Join(m.Off, ", "))
 	}
 	if !m.Mailbox && len(m.Forwards) == 0 && len(m.Responders) == 0 {
 		add("no-delivery", qmailkit.Info, "", "neither a mailbox nor a forward: mail goes nowhere")
