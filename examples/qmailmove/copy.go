@@ -13,6 +13,8 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/progress"
@@ -27,6 +29,7 @@ type pass struct {
 	t    *target
 	show *progress.Progress
 	com  *maildir.Committer
+	side errgroup.Group // brings the files beside Maildirs
 	// brought are the names of files that earlier passes have brought, by the
 	// keys of their directories.
 	brought map[string][]string
@@ -62,6 +65,10 @@ func doCopy(ctx context.Context, c *config, env *cli.Env) error {
 // costs what others have written too, and here hardly anything else takes time.
 const groupMessages = 4000
 
+// sideWriters is how many files beside Maildirs are written at once. Each is
+// synced by itself; syncs that come together cost the disk little more than one.
+const sideWriters = 8
+
 // all copies every mailbox with one committer. When it returns nil, what it has
 // counted is on the disk.
 func (p *pass) all(ctx context.Context) (err error) {
@@ -75,7 +82,8 @@ func (p *pass) all(ctx context.Context) (err error) {
 	commit.Now = p.c.now
 	commit.MaxMessages = groupMessages
 	p.com = maildir.NewCommitter(&commit)
-	defer func() { err = errors.Join(err, p.com.Close(), p.t.flush()) }()
+	p.side.SetLimit(sideWriters)
+	defer func() { err = errors.Join(err, p.com.Close(), p.side.Wait(), p.t.flush()) }()
 	for _, b := range p.boxes {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -260,10 +268,10 @@ func (t *transfer) finish(ctx context.Context, d *maildir.Dir) error {
 			return err
 		}
 	}
-	if !t.b.there {
-		return nil
+	if t.b.there {
+		t.side.Go(func() error { return t.unusable(t.targetDir(t.b), t.files(ctx, t.b)) })
 	}
-	return t.unusable(t.targetDir(t.b), t.files(ctx, t.b))
+	return nil
 }
 
 // withdraw takes away what has been deleted at the source since it was copied.
