@@ -45,6 +45,7 @@ type bench struct {
 	t    *testing.T
 	root *os.Root
 	opts Options
+	runs int64
 }
 
 func newBench(t *testing.T) *bench {

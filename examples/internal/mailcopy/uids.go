@@ -40,9 +40,10 @@ func ParseUIDLStyle(s string) (UIDLStyle, error) {
 const maxUID = 1 << 31
 
 // SeedUIDs writes the dovecot-uidlist and the courierimapuiddb of each folder
-// that the boxes went to, from the UIDs that their messages had. It leaves a folder alone that a server
-// has given such a list, or whose mboxes had no UIDs; trouble with one folder
-// does not hold up the others. n is the number of messages in the lists.
+// that the boxes went to, from the UIDs that their messages had. It leaves a
+// folder alone whose list a server has read, or whose mboxes had no UIDs;
+// trouble with one folder does not hold up the others. n is the number of
+// messages in the lists.
 //
 // A folder whose UIDs cannot be taken over, and which needs a list for its
 // UIDLs, gets a new UIDVALIDITY, as servers do from the time, which is now.
@@ -62,18 +63,25 @@ func SeedUIDs(inbox *maildir.Dir, results []*Result, style UIDLStyle, now time.T
 }
 
 func seedFolder(inbox *maildir.Dir, results []*Result, style UIDLStyle, validity uint32) (n int, err error) {
-	list, err := uidList(inbox, results, style, validity)
-	if err != nil || list == nil {
-		return 0, err
-	}
 	d, err := inbox.Folder(results[0].Folder)
 	if err != nil {
 		return 0, err
 	}
 	defer d.Close()
 	was, err := d.UIDList()
-	if err != nil {
-		was = nil // there is none, or it is none of ours
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil || len(was.Fields) > 0:
+		return 0, nil // a server's
+	default:
+		validity = was.Validity
+	}
+	list, err := uidList(inbox, results, style, validity)
+	if err != nil || list == nil {
+		return 0, err
+	}
+	if was != nil && was.Validity == list.Validity {
+		extend(list, was)
 	}
 	if err = d.SeedUIDList(list); errors.Is(err, fs.ErrExist) {
 		return 0, nil
@@ -85,6 +93,38 @@ func seedFolder(inbox *maildir.Dir, results []*Result, style UIDLStyle, validity
 		err = nil // Courier has its own
 	}
 	return len(list.Records), err
+}
+
+// extend keeps the UIDs that an earlier run has written: somebody may have seen
+// them. What is new comes behind them.
+func extend(list, was *maildir.UIDList) {
+	fresh := map[string]maildir.UIDRecord{}
+	for _, r := range list.Records {
+		fresh[r.Base] = r
+	}
+	var last uint32
+	var all []maildir.UIDRecord
+	for _, r := range was.Records {
+		if now, ok := fresh[r.Base]; ok {
+			r.Fields = now.Fields
+		}
+		delete(fresh, r.Base)
+		all = append(all, r)
+		last = max(last, r.UID)
+	}
+	next := max(last+1, was.Next)
+	for _, r := range list.Records {
+		if _, ok := fresh[r.Base]; !ok {
+			continue
+		}
+		if r.UID <= last {
+			r.UID = next
+		}
+		last = r.UID
+		next = max(next, last+1)
+		all = append(all, r)
+	}
+	list.Records, list.Next = all, max(list.Next, next)
 }
 
 // usable says whether an mbox's own numbers can be gone on with: without a

@@ -18,8 +18,9 @@ import (
 func (b *bench) seed(style UIDLStyle, boxes ...Box) (n int, list *maildir.UIDList, rows []string) {
 	b.t.Helper()
 	b.opts.UIDs = true
+	defer func() { b.runs++ }()
 	_, err := b.tryCopy(b.t.Context(), func(d *maildir.Dir, results []*Result) (err error) {
-		n, err = SeedUIDs(d, results, style, time.Unix(seedTime, 0))
+		n, err = SeedUIDs(d, results, style, time.Unix(seedTime+b.runs, 0))
 		return err
 	}, boxes...)
 	if err != nil {
@@ -157,6 +158,28 @@ func TestSeedTwoBoxes(t *testing.T) {
 	diff(t, []string{"3 a [P3b9aca0000000003]", "5 b [P3b9aca0000000005]", "21 x []", "22 c [P7735940000000005]", "23 d [P7735940000000007]"}, rows)
 	if list.Validity != 1000000000 {
 		t.Errorf("UIDVALIDITY %d", list.Validity)
+	}
+}
+
+// What an earlier run has written stays, whatever became of the mbox, and a run
+// that finds nothing new changes nothing.
+func TestSeedAgain(t *testing.T) {
+	for _, style := range []UIDLStyle{NoUIDL, XUIDL} {
+		b := newBench(t)
+		all := []string{uwMessage("a", 3, base), uwMessage("b", 5, "X-UIDL: bb\n"), "Subject: c\n\nc\n", "Subject: d\n\nd\n"}
+		if style == XUIDL { // without a UIDVALIDITY
+			all[0] = "Subject: a\nX-UIDL: aa\n\na\n"
+		}
+		b.write("box", letters(all...))
+		_, first, rows := b.seed(style, b.box("box", "."))
+		if _, again, _ := b.seed(style, b.box("box", ".")); string(again.Bytes()) != string(first.Bytes()) {
+			t.Errorf("%s\n%s", first.Bytes(), again.Bytes())
+		}
+		b.write("box", letters(all[0], all[1], all[3], "Subject: e\n\ne\n"))
+		_, second, more := b.seed(style, b.box("box", "."))
+		if second.Validity != first.Validity || len(more) != 5 || !slices.Equal(more[:4], rows) || more[4] != fmt.Sprint(first.Next, " e []") {
+			t.Errorf("%q, then %q", rows, more)
+		}
 	}
 }
 
