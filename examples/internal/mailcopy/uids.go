@@ -139,14 +139,17 @@ func usable(b *mbox.IMAPBase) bool {
 // belong to another UIDVALIDITY, under which clients know other messages by
 // them. It is nil where there is nothing that a server would not do by itself.
 func uidList(inbox *maildir.Dir, results []*Result, style UIDLStyle, validity uint32) (*maildir.UIDList, error) {
+	first := slices.IndexFunc(results, func(r *Result) bool { return usable(r.Base) })
+	useful := first >= 0
+	if !useful && style == NoUIDL {
+		return nil, nil
+	}
 	hist, err := inbox.History()
 	if err != nil {
 		return nil, err
 	}
 	defer hist.Close()
 	list := &maildir.UIDList{Next: 1}
-	first := slices.IndexFunc(results, func(r *Result) bool { return usable(r.Base) })
-	useful := first >= 0
 	if useful {
 		list.Validity, list.Next = results[first].Base.UIDValidity, results[first].Base.LastUID+1
 	}
