@@ -142,7 +142,8 @@ const SecretsSuffix = ".secrets"
 
 // WriteScript writes the script name, mode 0700, and its secrets, 0600, into a
 // directory. The secrets are on the disk before the script, and each of the two
-// is either as before or complete.
+// is either as before or complete. What a kill has left is swept by the next
+// WriteScript of that name.
 func WriteScript(root *os.Root, name string, commands iter.Seq2[Command, error], opts *ScriptOptions) error {
 	o := ScriptOptions{}
 	if opts != nil {
@@ -157,8 +158,8 @@ func WriteScript(root *os.Root, name string, commands iter.Seq2[Command, error],
 		return err
 	}
 	defer d.Close()
-	if err := d.WriteFile(name+SecretsSuffix, safefs.Replacement{Mode: 0o600, Owner: safefs.Keep}, secrets.Bytes()); err != nil {
+	if err := d.WriteFile(name+SecretsSuffix, safefs.Replacement{Mode: 0o600, Owner: safefs.Keep, Temp: "." + name + SecretsSuffix + ".qmailkit"}, secrets.Bytes()); err != nil {
 		return err
 	}
-	return d.WriteFile(name, safefs.Replacement{Mode: 0o700, Owner: safefs.Keep}, script.Bytes())
+	return d.WriteFile(name, safefs.Replacement{Mode: 0o700, Owner: safefs.Keep, Temp: "." + name + ".qmailkit"}, script.Bytes())
 }

@@ -56,6 +56,13 @@ func UpdateUsers(root *os.Root, opts *UsersOptions, edit func(f *UsersFiles) err
 	if err := d.TryLock(); err != nil {
 		return fmt.Errorf("users: %w", err)
 	}
+	for _, name := range []string{"assign", "poppasswd"} {
+		if _, err := d.Lstat(usersTemp(name)); err == nil {
+			if err := d.Remove(usersTemp(name)); err != nil {
+				return err
+			}
+		}
+	}
 	assign, err := readMissing(d, "assign")
 	if err != nil {
 		return err
@@ -93,6 +100,10 @@ func UpdateUsers(root *os.Root, opts *UsersOptions, edit func(f *UsersFiles) err
 	return o.compile(root, d, assign)
 }
 
+// usersTemp is the name under which a file is written. It is fixed, so that the
+// next run sweeps what a kill has left: there may be passwords in it.
+func usersTemp(name string) string { return "." + name + ".qmailkit" }
+
 // readMissing reads a file; a missing one is nil.
 func readMissing(d *safefs.Dir, name string) ([]byte, error) {
 	b, err := d.ReadFile(name, maxUsers)
@@ -111,7 +122,7 @@ func (o *UsersOptions) replace(d *safefs.Dir, name string, mode fs.FileMode, old
 			return err
 		}
 	}
-	return d.WriteFile(name, safefs.Replacement{Mode: mode, Owner: safefs.Keep, Inherit: true}, now)
+	return d.WriteFile(name, safefs.Replacement{Mode: mode, Owner: safefs.Keep, Inherit: true, Temp: usersTemp(name)}, now)
 }
 
 // compile makes users/cdb, unless it fits users/assign: a run that was killed

@@ -251,20 +251,28 @@ func TestUndoKilled(t *testing.T) {
 		}
 	}
 	s.diff(before, s.newHost())
+	s.moved()
+	first := s.newHost()
+	s.move(0, "undo")
 	rng := hosttest.Seeded(t)
-	took := 300 * time.Millisecond
-	for i := range hosttest.Kills(t) {
-		s.moved()
-		first := s.newHost()
-		cmd := s.program("undo")
+	took := map[string]time.Duration{"accounts": 200 * time.Millisecond, "undo": 300 * time.Millisecond}
+	kill := func(command string, args ...string) {
+		t.Helper()
+		cmd := s.program(command, args...)
 		s.check(cmd.Start())
-		after := time.Duration(rng.Int64N(int64(took)))
+		after := time.Duration(rng.Int64N(int64(took[command])))
 		time.Sleep(after)
 		s.check(cmd.Process.Kill())
 		if cmd.Wait() == nil {
-			took = after + time.Millisecond // it was quicker: earlier the next time
+			took[command] = after + time.Millisecond // it was quicker: earlier the next time
 		}
-		t.Logf("killed after %v", after)
+		t.Logf("%s killed after %v", command, after)
+	}
+	for i := range hosttest.Kills(t) {
+		kill("accounts", append(s.there(), "-direct")...)
+		s.moved()
+		s.diff(first, s.newHost())
+		kill("undo")
 		if i%2 == 1 {
 			s.moved()
 			now := s.newHost()
