@@ -181,7 +181,7 @@ func (t *transfer) run(ctx context.Context) error {
 	if dead := t.com.Flush(); dead != nil {
 		return err // it was the target
 	}
-	t.lost("mailbox.unreadable", t.from, err, "run as a user that may read it, and run again")
+	t.lost("mailbox.unreadable", t.from, err, readHint(err))
 	return nil
 }
 
@@ -234,6 +234,14 @@ func (t *transfer) failed(e maildir.Entry, err error) {
 	n.failed++
 	n.problems++
 	t.lost("message.failed", t.place(e), plainErr(err), "")
+}
+
+// readHint says what helps against an error of reading the source.
+func readHint(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "run as a user that may read it, and run again"
+	}
+	return ""
 }
 
 // plainErr takes the path off an error; the Problem names it.

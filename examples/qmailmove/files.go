@@ -95,7 +95,7 @@ func (p *pass) files(ctx context.Context, b *box) error {
 	defer c.close()
 	for e, err := range p.src.tree.ReadDir(ctx, b.dir) {
 		if err != nil {
-			p.lost("mailbox.unreadable", b.dir, err, "run as a user that may read it, and run again")
+			p.lost("mailbox.unreadable", b.dir, err, readHint(err))
 			return nil
 		}
 		switch {
@@ -123,7 +123,7 @@ func (p *pass) tree(ctx context.Context, from, to string) error {
 	defer c.close()
 	for e, err := range p.src.tree.ReadDir(ctx, from) {
 		if err != nil {
-			p.lost("mailbox.unreadable", from, err, "run as a user that may read it, and run again")
+			p.lost("mailbox.unreadable", from, err, readHint(err))
 			return nil
 		}
 		if err := c.file(e.Name, plainMode); err != nil {

@@ -146,7 +146,7 @@ func (m *move) measureBox(ctx context.Context, b *box, n *report.Needs, show *pr
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		m.lost("mailbox.unreadable", from, plainErr(err), "run as a user that may read it")
+		m.lost("mailbox.unreadable", from, plainErr(err), readHint(err))
 		return nil
 	}
 	m.others(b, others)
@@ -166,7 +166,7 @@ func (m *move) measureBox(ctx context.Context, b *box, n *report.Needs, show *pr
 					if ctx.Err() != nil {
 						return context.Cause(ctx)
 					}
-					m.lost("mailbox.unreadable", at, plainErr(err), "run as a user that may read it")
+					m.lost("mailbox.unreadable", at, plainErr(err), readHint(err))
 					break
 				}
 				m.measureMessage(b, at, e, n, show)

@@ -205,7 +205,7 @@ func (m *move) look(b *box, dirs map[string]bool) {
 			m.warn("mailbox.missing", path, fmt.Errorf("psa has the mailbox %s@%s, and there is no Maildir: it is made empty", b.name, m.domain), "")
 		}
 	case err != nil:
-		m.lost("mailbox.unreadable", path, err, "run as a user that may read it")
+		m.lost("mailbox.unreadable", path, err, readHint(err))
 	case !fi.Mode.IsDir():
 		m.lost("mailbox.not-maildir", path, fmt.Errorf("%w: no directory stands there", qmailkit.ErrNotPlain), "")
 	default:

@@ -212,7 +212,7 @@ func (h *holding) source(ctx context.Context, d *maildir.Dir) error {
 	from := join(h.b.dir, plesk.MaildirName)
 	folders, others, err := h.sourceFolders(ctx, h.b)
 	if err != nil {
-		h.lost("mailbox.unreadable", from, err, "run as a user that may read it")
+		h.lost("mailbox.unreadable", from, err, readHint(err))
 		h.v.Missing++
 		return nil
 	}
