@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"path"
 
 	"github.com/qmailkit/qmailkit/examples/internal/state"
 	"github.com/qmailkit/qmailkit/plesk"
@@ -31,7 +32,7 @@ func (p *pass) noteMade() error {
 		return err
 	}
 	for _, b := range p.boxes {
-		rel := join(p.domain, b.name)
+		rel := join(p.domain, path.Base(p.targetDir(b)))
 		made, err := note(rel)
 		if err != nil || made {
 			if err := p.unusable(rel, err); err != nil {

@@ -73,6 +73,20 @@ func TestUndo(t *testing.T) {
 	s.move(0, "verify")
 }
 
+// A mail name with capitals has its directory in small letters at the target.
+func TestUndoCapitals(t *testing.T) {
+	s := newSite(t)
+	s.check(os.Rename(s.old("info"), s.old("Info")))
+	s.write("old/psa.sql", strings.ReplaceAll(s.text("old/psa.sql"), "'info'", "'Info'"), 0o600)
+	s.check(s.err)
+	before := s.newHost()
+	s.moved()
+	if _, words := s.move(0, "undo"); !strings.Contains(words, "Taken back: 67 messages, 4 mail names.") {
+		t.Errorf("%s", words)
+	}
+	s.diff(before, s.newHost())
+}
+
 // use is how somebody uses a mailbox at the new host, or at the old one.
 type use struct {
 	do   func(s *site, box string)

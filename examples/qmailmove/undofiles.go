@@ -165,9 +165,9 @@ func (u *undoing) files(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range u.names {
-		if !u.stays(name) {
-			forget = append(forget, state.Record{Key: "quota " + u.domain + "/" + name})
+	for r := range u.t.files.All() {
+		if name, ok := strings.CutPrefix(r.Key, "quota "+u.domain+"/"); ok && !u.stays(name) {
+			forget = append(forget, state.Record{Key: r.Key})
 		}
 	}
 	if err := u.t.lock.SyncFS(); err != nil && !errors.Is(err, errors.ErrUnsupported) {

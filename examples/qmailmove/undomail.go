@@ -85,7 +85,7 @@ func (u *undoing) atSource(ctx context.Context, name string) (map[string]bool, e
 		u.keep(name, "-source-root is missing: nobody knows whether the old host still has its mail")
 		return here, nil
 	}
-	b := u.sourceBox(name)
+	b := u.sourceBox(ctx, name)
 	folders, _, err := u.sourceFolders(ctx, b)
 	for _, dir := range folders {
 		if err != nil {
@@ -113,12 +113,16 @@ func (u *undoing) atSource(ctx context.Context, name string) (map[string]bool, e
 	return here, nil
 }
 
-// sourceBox is where the old host has a mail name: in old ones capitals may
-// differ.
-func (u *undoing) sourceBox(name string) *box {
+// sourceBox is where the old host has a mail name: its capitals may differ.
+func (u *undoing) sourceBox(ctx context.Context, name string) *box {
 	b := &box{name: name, dir: join(u.sourceDir(), name)}
-	if _, err := u.src.tree.Lstat(b.dir); missing(err) {
-		b.dir = join(u.sourceDir(), strings.ToLower(name))
+	if _, err := u.src.tree.Lstat(b.dir); !missing(err) {
+		return b
+	}
+	for e, err := range u.src.tree.ReadDir(ctx, u.sourceDir()) {
+		if err == nil && strings.EqualFold(e.Name, name) {
+			b.dir = join(u.sourceDir(), e.Name)
+		}
 	}
 	return b
 }
@@ -182,9 +186,9 @@ func (u *undoing) remaining(ctx context.Context, d *maildir.Dir, name string, jo
 		}
 		f.Close()
 	}
-	switch _, brought := u.t.files.Get("quota " + u.domain + "/" + name); {
+	switch {
 	case left == 0:
-	case !journal && !brought && len(u.madeDirs(name)) == 0:
+	case !journal && len(u.madeDirs(name)) == 0:
 		u.mu.Lock()
 		u.others = true
 		u.mu.Unlock()
