@@ -199,11 +199,11 @@ func (m *making) users(q *newQmail) error {
 func (m *making) found(assign *users.Assign, d *plesk.DomainPlan) {
 	here := map[string]bool{}
 	for e := range assign.Entries() {
-		here[strings.ToLower(e.Local)] = !e.Wildcard
+		here[plesk.DirName(e.Local)] = !e.Wildcard
 	}
 	for i := range m.rep.Accounts {
 		a := &m.rep.Accounts[i]
-		if a.State == report.Made && here[strings.ToLower(fmt.Sprintf("%d-%s", d.TargetID, a.Name))] {
+		if a.State == report.Made && here[plesk.DirName(fmt.Sprintf("%d-%s", d.TargetID, a.Name))] {
 			a.State = report.There
 		}
 	}

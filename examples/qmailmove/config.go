@@ -29,8 +29,10 @@ type config struct {
 
 	commit      maildir.CommitOptions
 	keepDeleted bool
-	spam        bool
-	utf8        bool
+
+	followDeleted bool
+	spam          bool
+	utf8          bool
 
 	hup      string // a process, or none
 	accounts accountConfig
@@ -115,6 +117,7 @@ func (c *config) copyFlags(fs *flag.FlagSet) {
 		return nil
 	})
 	fs.BoolVar(&c.keepDeleted, "keep-deleted", false, "keep at the target what has been deleted at the source since it was copied")
+	fs.BoolVar(&c.followDeleted, "follow-deleted", false, "take it away even where drain is done: without this nothing is, since the old host may be emptied then")
 	fs.BoolVar(&c.spam, "spamassassin", false, "carry .spamassassin too")
 	fs.BoolVar(&c.utf8, "utf8-folders", false, "write folder names in UTF-8 in place of modified UTF-7: for a move to Courier 1.0 or later (Plesk Obsidian) from an earlier one")
 }

@@ -287,7 +287,7 @@ func (t *transfer) finish(ctx context.Context, d *maildir.Dir) error {
 // missed there; so all is listed once more before anything goes, and what comes
 // back at the source comes back here.
 func (t *transfer) withdraw(ctx context.Context) error {
-	if t.c.keepDeleted || !t.whole {
+	if t.keepDeleted || !t.whole {
 		return nil
 	}
 	var listed error
@@ -384,7 +384,7 @@ func (t *transfer) quota(ctx context.Context, d *maildir.Dir) error {
 // write "0S" for none.
 func (t *transfer) limit() (string, error) {
 	if t.b.m != nil {
-		return fmt.Sprintf("%dS,0C", max(t.b.m.Quota, 0)), nil
+		return fmt.Sprintf("%dS,0C", max(t.dom.QuotaOf(t.b.m), 0)), nil
 	}
 	f, err := t.src.tree.Open(join(t.from, maildir.QuotaName))
 	if missing(err) || errors.Is(err, qmailkit.ErrNotPlain) || errors.Is(err, os.ErrPermission) {

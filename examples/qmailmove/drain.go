@@ -17,6 +17,7 @@ import (
 	"github.com/qmailkit/qmailkit/examples/internal/progress"
 	"github.com/qmailkit/qmailkit/examples/internal/queuedir"
 	"github.com/qmailkit/qmailkit/examples/internal/report"
+	"github.com/qmailkit/qmailkit/examples/internal/state"
 	"github.com/qmailkit/qmailkit/plesk"
 	"github.com/qmailkit/qmailkit/queue"
 )
@@ -104,7 +105,7 @@ func (d *draining) all(ctx context.Context) (*report.Report, error) {
 		if err != nil {
 			return nil, err
 		}
-		rep, changed, err := d.pass(ctx)
+		rep, changed, err := d.pass(ctx, quiet == quietPasses-1 && held.Messages == 0 && held.unread == 0)
 		if err != nil {
 			return rep, err
 		}
@@ -139,8 +140,9 @@ func (d *draining) all(ctx context.Context) (*report.Report, error) {
 	}
 }
 
-// pass copies once. Each pass looks at the hosts anew.
-func (d *draining) pass(ctx context.Context) (*report.Report, int64, error) {
+// pass copies once. Each pass looks at the hosts anew. That the last one has
+// found nothing is noted.
+func (d *draining) pass(ctx context.Context, last bool) (*report.Report, int64, error) {
 	m, err := d.c.survey(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -159,7 +161,12 @@ func (d *draining) pass(ctx context.Context) (*report.Report, int64, error) {
 		changed += b.res.updated + b.res.removed + b.res.vanished + b.res.moved
 	}
 	changed += p.written
-	return m.report("drain", d.started, err), changed, err
+	rep := m.report("drain", d.started, err)
+	if err == nil && last && changed == 0 && rep.Totals.Delivered == 0 {
+		b, _ := d.c.now().MarshalJSON()
+		err = t.files.Append(state.Record{Key: drainedKey(m.domain), Value: b})
+	}
+	return rep, changed, err
 }
 
 // sum puts what all passes have delivered into the report.

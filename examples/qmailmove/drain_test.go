@@ -69,3 +69,25 @@ func TestDrain(t *testing.T) {
 	}
 	s.diff(s.mailFiles("old"), s.mailFiles("new"))
 }
+
+// Once drain is done the old host may be emptied: the copies stay, unless it is
+// asked that they follow.
+func TestEmptiedAfterDrain(t *testing.T) {
+	s := newSite(t)
+	s.move(0, "copy")
+	gone := s.old("anna/Maildir/new/1300000000.M1P1.old")
+	s.check(os.WriteFile(gone, []byte("Subject: late\n\n"), 0o600))
+	s.give("old/var/qmail/mailnames")
+	s.move(0, "drain", "-wait", "0")
+	all := s.mailFiles("new")
+	s.check(os.Remove(gone))
+	if _, words := s.move(0, "copy"); !strings.Contains(words, "source.drained") {
+		t.Errorf("%s", words)
+	}
+	s.diff(all, s.mailFiles("new"))
+	s.move(0, "drain", "-wait", "0", "-follow-deleted")
+	s.diff(s.mailFiles("old"), s.mailFiles("new"))
+	if len(s.mailFiles("new")) >= len(all) {
+		t.Error("nothing was taken away")
+	}
+}

@@ -312,7 +312,7 @@ func sumAll(f io.ReadCloser) (string, error) {
 // gone takes away what was brought and is no longer at the source, where it
 // stands here as it was brought.
 func (c *carrier) gone() error {
-	if c.c.keepDeleted {
+	if c.keepDeleted {
 		return nil
 	}
 	for _, name := range c.brought[c.key] {

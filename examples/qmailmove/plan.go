@@ -86,8 +86,8 @@ func (m *move) printPlan(env *cli.Env) {
 		var parts []string
 		if b.m.Mailbox {
 			quota := "no quota"
-			if b.m.Quota > 0 {
-				quota = cli.Size(b.m.Quota)
+			if n := m.dom.QuotaOf(b.m); n > 0 {
+				quota = cli.Size(n)
 			}
 			parts = append(parts, "mailbox ("+quota+")")
 		}
@@ -177,8 +177,11 @@ func (m *move) measureBox(ctx context.Context, b *box, n *report.Needs, show *pr
 		m.problem(qmailkit.Problem{Code: "mailbox.folder-names", Severity: qmailkit.Info, Path: from,
 			Err: errors.New("has folder names in modified UTF-7, which Courier 1.0 and later (Plesk Obsidian) would show as they stand"), Fix: "-utf8-folders, if that is the target"})
 	}
-	if b.m != nil && b.m.Quota > 0 && b.res.bytes > b.m.Quota {
-		m.warn("mailbox.over-quota", from, fmt.Errorf("holds %s, more than its quota of %s: it would get no new mail", cli.Size(b.res.bytes), cli.Size(b.m.Quota)), "")
+	if b.m == nil {
+		return nil
+	}
+	if quota := m.dom.QuotaOf(b.m); quota > 0 && b.res.bytes > quota {
+		m.warn("mailbox.over-quota", from, fmt.Errorf("holds %s, more than its quota of %s: it would get no new mail", cli.Size(b.res.bytes), cli.Size(quota)), "")
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ type move struct {
 	domain   string        // the name of its directory
 	boxes    []*box        // in the order of their names
 
+	keepDeleted bool // what has been deleted at the source since it was copied
+
 	mu       sync.Mutex // the committer reports too
 	problems []qmailkit.Problem
 }

@@ -10,7 +10,9 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/state"
 	"github.com/qmailkit/qmailkit/internal/safefs"
@@ -83,8 +85,27 @@ func (m *move) open(write bool) (t *target, err error) {
 	if t.files, err = t.mem.Store("files"); err != nil {
 		return t, err
 	}
-	return t, m.sameFolders(t, write)
+	if err := m.sameFolders(t, write); err != nil {
+		return t, err
+	}
+	return t, m.afterDrain(t)
 }
+
+// afterDrain keeps all that was copied once drain has been done: the old host is
+// no longer used then, and what vanishes there was hardly deleted by its owner.
+func (m *move) afterDrain(t *target) error {
+	var done time.Time
+	drained, err := t.files.Load(drainedKey(m.domain), &done)
+	if m.keepDeleted = m.c.keepDeleted || drained && !m.c.followDeleted; m.keepDeleted && !m.c.keepDeleted {
+		m.problem(qmailkit.Problem{Code: "source.drained", Severity: qmailkit.Info, Path: m.domain,
+			Err: fmt.Errorf("drain was done at %s: what has been deleted at the source since it was copied stays at the target", done.Format(time.RFC3339)),
+			Fix: "-follow-deleted takes it away"})
+	}
+	return err
+}
+
+// drainedKey is where a drain that is done is noted.
+func drainedKey(domain string) string { return "drained " + domain }
 
 // sameFolders refuses to go on with folder names of the other encoding: each
 // folder would be there under both names.

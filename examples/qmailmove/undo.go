@@ -15,6 +15,7 @@ import (
 	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/examples/internal/cli"
 	"github.com/qmailkit/qmailkit/examples/internal/jsonl"
+	"github.com/qmailkit/qmailkit/plesk"
 )
 
 func (c *config) undoFlags(fs *flag.FlagSet) {
@@ -178,14 +179,14 @@ func (u *undoing) whole() bool { return len(u.stay) == 0 && !u.others }
 func (u *undoing) keep(name, why string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	name = strings.ToLower(name)
+	name = plesk.DirName(name)
 	if u.stay[name] == "" {
 		u.stay[name] = why
 	}
 }
 
 // stays says whether a mail name stays.
-func (u *undoing) stays(name string) bool { return u.stay[strings.ToLower(name)] != "" }
+func (u *undoing) stays(name string) bool { return u.stay[plesk.DirName(name)] != "" }
 
 // findNames lists the directories of mail names at the target.
 func (u *undoing) findNames(ctx context.Context) error {

@@ -130,7 +130,7 @@ func (u *undoing) judgeUsers(f *plesk.UsersFiles) {
 		case ours[aboutOf(e.Text())]:
 			u.keep(l.Directory, "its line in users/assign was changed")
 		default:
-			u.foreign[strings.ToLower(l.Directory)], u.others = true, true
+			u.foreign[plesk.DirName(l.Directory)], u.others = true, true
 		}
 	}
 	for e := range f.Poppasswd.Entries() {
@@ -169,7 +169,7 @@ func (u *undoing) users() error {
 			return false
 		}
 		if !e.Wildcard {
-			u.gone[strings.ToLower(l.Directory)] = true
+			u.gone[plesk.DirName(l.Directory)] = true
 		}
 		return true
 	}
@@ -179,7 +179,7 @@ func (u *undoing) users() error {
 		if !noted || !popSame(digest, e) || u.stays(name) {
 			return false
 		}
-		u.gone[strings.ToLower(name)] = true
+		u.gone[plesk.DirName(name)] = true
 		return true
 	}
 	edit := func(f *plesk.UsersFiles) error {
@@ -245,7 +245,7 @@ func (u *undoing) judgePlesk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	foreign := func(name string) { u.foreign[strings.ToLower(name)], u.others = true, true }
+	foreign := func(name string) { u.foreign[plesk.DirName(name)], u.others = true, true }
 	for r := range calls.All() {
 		addr, tool, ok := madeBy(calls, r.Key)
 		if !ok {
@@ -266,14 +266,14 @@ func (u *undoing) judgePlesk(ctx context.Context) error {
 		if _, err := rows.Load(r.Key, &n); err != nil {
 			return err
 		}
-		ours[strings.ToLower(string(n.Name))] = true
+		ours[plesk.DirName(string(n.Name))] = true
 	}
 	psa, err := u.c.target.read(ctx)
 	if err != nil || psa == nil || psa.Domain(u.domain) == nil {
 		return err
 	}
 	for _, m := range psa.Domain(u.domain).Mailnames {
-		if !ours[strings.ToLower(m.Name)] {
+		if !ours[plesk.DirName(m.Name)] {
 			foreign(m.Name)
 		}
 	}

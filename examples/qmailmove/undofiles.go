@@ -80,7 +80,7 @@ func (u *undoing) fileOf(key string) (rel, name string) {
 // made the first, the others are in it.
 func (u *undoing) madeDirs(name string) (list []string) {
 	rel := join(u.domain, name)
-	if u.foreign[strings.ToLower(name)] {
+	if u.foreign[plesk.DirName(name)] {
 		return nil
 	}
 	if _, ok := u.t.files.Get(madeKey + rel); ok {
@@ -125,7 +125,7 @@ func (u *undoing) unchanged(rel string) (bool, error) {
 func (u *undoing) files(ctx context.Context) error {
 	for _, name := range u.names {
 		if !u.stays(name) && len(u.madeDirs(name)) > 0 {
-			u.gone[strings.ToLower(name)] = true
+			u.gone[plesk.DirName(name)] = true
 		}
 	}
 	if u.c.dryRun {
@@ -134,7 +134,7 @@ func (u *undoing) files(ctx context.Context) error {
 	var going, marks, forget []state.Record
 	for r := range u.t.files.All() {
 		rel, name := u.fileOf(r.Key)
-		if rel == "" || u.foreign[strings.ToLower(name)] || name != "" && u.stays(name) || name == "" && !u.whole() {
+		if rel == "" || u.foreign[plesk.DirName(name)] || name != "" && u.stays(name) || name == "" && !u.whole() {
 			continue
 		}
 		var was fileRecord
