@@ -104,7 +104,7 @@ func (c *config) hupFunc() (func(context.Context) error, error) {
 
 // copyFlags say how mail is written.
 func (c *config) copyFlags(fs *flag.FlagSet) {
-	fs.Func("sync", "`each|group|none`: sync each message, groups of about 1,000, or nothing (default group)", func(s string) (err error) {
+	fs.Func("sync", "`each|group|none`: sync each message, groups of about 4,000, or nothing (default group)", func(s string) (err error) {
 		c.commit.Sync, err = maildir.ParseSyncPolicy(s)
 		return err
 	})

@@ -107,6 +107,13 @@ func (p *pass) box(ctx context.Context, b *box) error {
 	if b.there && !b.maildir && p.blocked(b) {
 		return nil
 	}
+	// The mailbox first and by itself: a run that was killed between its making
+	// and its owner has left it empty, and only so it is known for ours.
+	home, err := p.t.dir(p.dst.root, p.targetDir(b))
+	if err != nil {
+		return p.unusable(p.targetDir(b), err)
+	}
+	home.Close()
 	to := join(p.targetDir(b), plesk.MaildirName)
 	im, err := p.com.Import(p.dst.root, to, &maildir.Options{Owner: (*maildir.Owner)(&p.t.owner), QuotaMode: quotaMode})
 	if err != nil {

@@ -97,6 +97,27 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// What a run has made that was killed before it could give it away gets its
+// owner from the next.
+func TestHalfMade(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives directories away")
+	}
+	s := newSite(t)
+	s.move(0, "copy")
+	clean := s.listing("new/var/qmail/mailnames")
+	s.renew()
+	for _, dir := range []string{"", "bert", "info", "info/Maildir"} { // these were given away before
+		s.check(os.Mkdir(s.new(dir), 0o700))
+		s.check(os.Chown(s.new(dir), sampleUID, sampleGID))
+	}
+	for _, dir := range []string{"anna", "bert/Maildir", "info/Maildir/cur"} {
+		s.check(os.Mkdir(s.new(dir), 0o700))
+	}
+	s.move(0, "copy")
+	s.diff(clean, s.listing("new/var/qmail/mailnames"))
+}
+
 // copying waits until a run has brought the first messages.
 func (s *site) copying() {
 	s.t.Helper()
