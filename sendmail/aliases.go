@@ -227,7 +227,7 @@ type aliasReader struct {
 }
 
 func (p *aliasReader) problem(at place, sev qmailkit.Severity, code, format string, args ...any) {
-	p.problems = append(p.problems, at.problem(sev, code, format, args...))
+	p.problems = addProblem(p.problems, at.problem(sev, code, format, args...))
 }
 
 // line adds a line to the entry at hand, or begins another (alias.c:contline).

@@ -165,7 +165,11 @@ func (e *expansion) include(name string, forwarding bool, a *recipient, level in
 		return err
 	}
 	defer f.Close()
-	list, problems, err := ReadList(e.ctx, f, &ListOptions{Path: at, MaxBytes: maxUserFile})
+	size := int64(maxUserFile)
+	if forwarding {
+		size = maxForward
+	}
+	list, problems, err := ReadList(e.ctx, f, &ListOptions{Path: at, MaxBytes: size})
 	for _, p := range problems {
 		e.problem(place{p.Path, p.Line, p.Offset}, p.Severity, strings.TrimPrefix(p.Code, codePrefix), "%w", p.Err)
 	}
@@ -186,6 +190,10 @@ func (e *expansion) include(name string, forwarding bool, a *recipient, level in
 	return nil
 }
 
+// maxForward bounds what is read of a .forward, in bytes: it is nobody's mailing
+// list.
+const maxForward = 256 << 10
+
 // includeLines puts the addresses of a list into the queue.
 func (e *expansion) includeLines(list *List, path string, forwarding bool, a *recipient, level int) {
 	a.selfRef = false
@@ -195,6 +203,9 @@ func (e *expansion) includeLines(list *List, path string, forwarding bool, a *re
 	}
 	most, _ := strconv.Atoi(e.x.conf.options["maxforwardentries"])
 	for _, l := range list.lines {
+		if e.stop() {
+			break
+		}
 		if text := listText(l.raw); text != "" {
 			n += e.list(text, a, level+1, func() *Step { return &Step{kind, a.user, path, l.at.line} })
 		}

@@ -14,6 +14,8 @@ const (
 	maxRecipients = 10_000
 	maxLevels     = 50
 	maxReads      = 2_000 // .forward files and lists
+	maxProblems   = 1_000
+	maxText       = 64 << 10 // bytes of what is asked for
 )
 
 // An expansion is the work on one address.
@@ -23,6 +25,7 @@ type expansion struct {
 	queue    []*recipient
 	errors   []*recipient // what was complained about
 	problems []qmailkit.Problem
+	told     map[string]bool   // the same, by their words
 	macros   map[string]string // that Sendmail sets on the way
 	levels   int               // MaxAliasRecursion
 	reads    int
@@ -32,7 +35,7 @@ type expansion struct {
 }
 
 func (x *Expander) expansion(ctx context.Context) *expansion {
-	e := &expansion{x: x, ctx: ctx, macros: map[string]string{}, levels: 10, steps: 20 * maxSteps}
+	e := &expansion{x: x, ctx: ctx, macros: map[string]string{}, told: map[string]bool{}, levels: 10, steps: 20 * maxSteps}
 	if n, err := strconv.Atoi(x.conf.options["maxaliasrecursion"]); err == nil {
 		e.levels = min(max(n, 0), maxLevels)
 	}
@@ -41,12 +44,10 @@ func (x *Expander) expansion(ctx context.Context) *expansion {
 
 func (e *expansion) problem(at place, sev qmailkit.Severity, code, format string, args ...any) {
 	p := at.problem(sev, code, format, args...)
-	for _, q := range e.problems {
-		if q.String() == p.String() {
-			return
-		}
+	if words := p.String(); !e.told[words] && len(e.problems) < maxProblems {
+		e.told[words] = true
+		e.problems = append(e.problems, p)
 	}
-	e.problems = append(e.problems, p)
 }
 
 // complain makes an error of what was said about a recipient.
@@ -67,7 +68,11 @@ func (e *expansion) complain(about *recipient, c complaint) {
 // could not be read to its end.
 func (x *Expander) Expand(ctx context.Context, address string) (*Expansion, error) {
 	e := x.expansion(ctx)
-	e.list(address, nil, 0, nil)
+	if len(address) > maxText {
+		e.complain(&recipient{address: address}, complaint{553, "5.1.1", badLength})
+	} else {
+		e.list(address, nil, 0, nil)
+	}
 	if e.err != nil {
 		return nil, e.err
 	}
@@ -171,7 +176,7 @@ func (e *expansion) stop() bool {
 	if e.err != nil {
 		return true
 	}
-	if len(e.queue) < maxRecipients && e.reads < maxReads && e.steps > 0 {
+	if len(e.queue)+len(e.errors) < maxRecipients && e.reads < maxReads && e.steps > 0 {
 		return false
 	}
 	if !e.full {

@@ -170,6 +170,9 @@ func TestExpandHostile(t *testing.T) {
 	b.WriteString("deep: " + strings.Repeat("<", 4000) + "\nparens: " + strings.Repeat("(", 4000) + "\nops: " + strings.Repeat("@.", 2000) + "\n")
 	host.file("etc/mail/aliases", b.String())
 	host.user("eve", 1000, "", "/bin/sh", map[string]node{".forward": {text: strings.Repeat("\x00\xff@", 100_000)}})
+	for i, text := range []string{"\"x\n", ")", "\n", "a,", "@", "|/bin/x\n", ":include:/x\n"} {
+		host.user(fmt.Sprintf("eve%d", i), 2000+i, "", "/bin/sh", map[string]node{".forward": {text: strings.Repeat(text, 4<<20/len(text))}})
+	}
 	host.user("fifo", 1001, "", "/bin/sh", map[string]node{".forward": {mode: fs.ModeNamedPipe}})
 	x := host.expander(t)
 	long := false
@@ -180,8 +183,8 @@ func TestExpandHostile(t *testing.T) {
 		t.Errorf("the long line: %v", x.Problems())
 	}
 	begin := time.Now()
-	for _, a := range []string{"m0", "deep", "parens", "ops", "eve", "fifo", "after", strings.Repeat("a@", 2000), strings.Repeat("%", 900) + "@example.com", "a\x00b", "\xff@\xfe"} {
-		if e := mustExpand(t, x, a); len(e.Deliveries) > maxRecipients+10 || len(e.Deliveries) == 0 {
+	for _, a := range []string{"m0", "deep", "parens", "ops", "eve", "eve0", "eve1", "eve2", "eve3", "eve4", "eve5", "eve6", strings.Repeat("a,", 1<<20), "fifo", "after", strings.Repeat("a@", 2000), strings.Repeat("%", 900) + "@example.com", "a\x00b", "\xff@\xfe"} {
+		if e := mustExpand(t, x, a); len(e.Deliveries) > maxRecipients+maxTokens || len(e.Problems) > maxProblems || len(e.Deliveries) == 0 {
 			t.Errorf("%.20q: %d deliveries", a, len(e.Deliveries))
 		}
 	}

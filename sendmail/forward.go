@@ -54,13 +54,15 @@ func ReadList(ctx context.Context, r io.Reader, opts *ListOptions) (*List, []qma
 			return f, problems, fmt.Errorf("%s:%d: offset %d: %w", o.Path, at.line, at.offset, err)
 		}
 		if len(raw) > maxListLine {
-			problems = append(problems, at.problem(qmailkit.Error, "list-long-line",
+			problems = addProblem(problems, at.problem(qmailkit.Error, "list-long-line",
 				"%w: %d bytes; Sendmail begins a new line behind every %d", ErrLongLine, len(raw), maxListLine))
 		}
 		for n := 0; raw != ""; raw = raw[n:] {
 			n = min(len(raw), maxListLine)
 			l := listLine{raw: raw[:n], at: at}
-			problems = append(problems, l.parse()...)
+			for _, p := range l.parse() {
+				problems = addProblem(problems, p)
+			}
 			f.lines = append(f.lines, l)
 			at.offset += int64(n)
 		}

@@ -157,3 +157,19 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// maxFileProblems bounds the Problems of one file: one that has more of them is
+// not what it was taken for.
+const maxFileProblems = 10_000
+
+// addProblem appends a Problem of a file, or, once, that there are more.
+func addProblem(list []qmailkit.Problem, p qmailkit.Problem) []qmailkit.Problem {
+	switch n := len(list); {
+	case n < maxFileProblems:
+		return append(list, p)
+	case n == maxFileProblems:
+		at := place{p.Path, p.Line, p.Offset}
+		return append(list, at.problem(qmailkit.Error, "more-problems", "more than %d problems in this file; those from here on are not told", maxFileProblems))
+	}
+	return list
+}

@@ -108,3 +108,19 @@ func TestReadError(t *testing.T) {
 	}
 	diff(t, []string{"a\n"}, got)
 }
+
+// TestManyProblems bounds what is told of a file that is none.
+func TestManyProblems(t *testing.T) {
+	text := strings.Repeat("x\n", 2*maxFileProblems)
+	_, table, err1 := ReadTable(t.Context(), strings.NewReader(text), nil)
+	_, aliases, err2 := ReadAliases(t.Context(), strings.NewReader(text), nil)
+	_, list, err3 := ReadList(t.Context(), strings.NewReader(strings.ReplaceAll(text, "x", "(")), nil)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	for _, problems := range [][]qmailkit.Problem{table, aliases, list} {
+		if len(problems) != maxFileProblems+1 || problems[maxFileProblems].Code != "sendmail.more-problems" {
+			t.Errorf("%d problems", len(problems))
+		}
+	}
+}

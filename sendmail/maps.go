@@ -89,7 +89,7 @@ type tableReader struct {
 }
 
 func (r *tableReader) problem(at place, sev qmailkit.Severity, code, format string, args ...any) {
-	r.problems = append(r.problems, at.problem(sev, code, format, args...))
+	r.problems = addProblem(r.problems, at.problem(sev, code, format, args...))
 }
 
 // line takes a line, in the pieces in which makemap reads it.
