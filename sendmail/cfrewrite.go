@@ -84,6 +84,10 @@ type span struct{ from, to int }
 // match compares a left side with tokens. Elements that take several take as
 // few as they can, and the last of them takes one more where the rest fails.
 func (m *machine) match(left []op, toks []string) ([][]string, bool) {
+	if len(left) > 0 && left[0].kind == opToken && (len(toks) == 0 || lower(left[0].text) != lower(toks[0])) {
+		m.steps-- // as most rules do, it fails at its first token
+		return nil, false
+	}
 	spans := make([]span, len(left))
 	tried := make([]int, len(left)) // tokens to take at least
 	i, at := 0, 0

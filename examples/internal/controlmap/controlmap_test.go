@@ -3,6 +3,7 @@ package controlmap
 import (
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -276,5 +277,28 @@ func TestSmartHost(t *testing.T) {
 	}
 	if m = build(t, host{}, ""); len(m.Lines) != 0 || len(m.Aliases) != 0 {
 		t.Errorf("an empty host has lines %q", m.Lines)
+	}
+}
+
+// TestLargeTable: of very many entries all are carried and some are asked for,
+// which is said.
+func TestLargeTable(t *testing.T) {
+	var text strings.Builder
+	const n = 2*maxAsked + 10
+	for i := range n {
+		fmt.Fprintf(&text, "From:spam%d.example\tREJECT\n", i)
+	}
+	m := build(t, host{"access": text.String()}, "")
+	lines := 0
+	for _, l := range m.Lines {
+		if l.File == "badmailfrom" {
+			lines++
+		}
+	}
+	if lines < n || len(m.Questions) > 3*maxAsked {
+		t.Errorf("%d lines, %d questions", lines, len(m.Questions))
+	}
+	if !slices.ContainsFunc(m.Problems, func(p qmailkit.Problem) bool { return p.Code == "control.sample" }) {
+		t.Error("not a word of the sample")
 	}
 }

@@ -14,6 +14,9 @@ type name struct {
 	at     bool // for the domain itself
 	below  bool // for those below it
 	ours   bool
+	// relay says that an entry asks to relay for it, refuse that one refuses
+	// it, and client that one counts for clients of this name too.
+	relay, refuse, client bool
 }
 
 // hosts makes rcpthosts of class R and of what the access map says of
@@ -49,9 +52,15 @@ func (b *builder) hosts() error {
 				names = append(names, n)
 			}
 			n.fates = append(n.fates, e.fate)
+			n.relay = n.relay || e.Action == sendmail.AccessRelay
+			n.refuse = n.refuse || e.Action != sendmail.AccessRelay && e.Action != sendmail.AccessOK && e.Action != sendmail.AccessSkip
+			n.client = n.client || e.has("connect")
 		}
 	}
 	for _, n := range names {
+		if !b.mayRelay(n.domain, index) {
+			continue
+		}
 		var err error
 		if n.at, err = b.relays(netip.Addr{}, n.domain); err == nil {
 			n.below, err = b.relays(netip.Addr{}, probe+"."+n.domain)
@@ -90,6 +99,17 @@ func (b *builder) belowVirtual() {
 	f := b.fate(w.Path, w.Line, "hosts below %.80q and others with virtual users", w.Word)
 	f.change("Sendmail takes mail for them, to send it on; the new host does not")
 	f.fix = "a line .DOMAIN in control/rcpthosts"
+}
+
+// mayRelay says whether Sendmail can relay for a domain at all: something asks
+// for it, or for a domain above it. Tables have thousands of others.
+func (b *builder) mayRelay(domain string, index map[string]*name) bool {
+	for up := domain; up != ""; _, up, _ = strings.Cut(up, ".") {
+		if n := index[up]; n != nil && (n.relay || n.ours) || b.local(up) || up == b.x.Macro("m") {
+			return true
+		}
+	}
+	return false
 }
 
 // relays says whether a client may send to a domain; the zero client is a
@@ -142,24 +162,31 @@ func (b *builder) relayFor(n *name, kept string) {
 // byName tells of clients that a name stands for: to know them by their names,
 // tcpserver would have to look these up.
 func (b *builder) byName(n *name) error {
-	stranger := sendmail.Client{Addr: b.outsider, Name: probe + "." + n.domain}
-	relays, err := b.x.Envelope(b.ctx, stranger, "a@"+elsewhere, "b@"+elsewhere)
-	if err != nil {
-		return err
+	c := sendmail.Client{Addr: b.outsider, Name: probe + "." + n.domain}
+	ask := func(rcpt string) (accepted bool, err error) {
+		a, err := b.x.Envelope(b.ctx, c, "a@"+elsewhere, rcpt)
+		return a.Accepted(), err
 	}
-	local, err := b.x.Envelope(b.ctx, stranger, "a@"+elsewhere, "postmaster")
-	if err != nil {
-		return err
+	var relays, shut bool
+	var err error
+	if n.client && n.relay {
+		relays, err = ask("b@" + elsewhere)
+	}
+	if err == nil && n.client && n.refuse {
+		shut, err = ask("postmaster")
+		shut = !shut
 	}
 	for _, f := range n.fates {
 		switch {
-		case relays.Accepted():
+		case err != nil:
+			return err
+		case relays:
 			f.change("clients with a name in it might relay, and may not on the new host")
-		case !local.Accepted():
+		case shut:
 			f.change("clients with a name in it were refused, and are not on the new host")
 		}
 	}
-	return nil
+	return err
 }
 
 // refusedRecipients tells of recipients that Sendmail refuses and qmail would
@@ -173,6 +200,8 @@ func (b *builder) refusedRecipients(index map[string]*name) error {
 		}
 		rcpt := user + "@" + domain
 		switch {
+		case !isAddress && !b.ours(user) && e.Action != sendmail.AccessDiscard && e.Action != sendmail.AccessQuarantine:
+			continue // it is not taken either way
 		case !isAddress:
 			domain, rcpt = user, probe+"@"+user
 		case domain == "":

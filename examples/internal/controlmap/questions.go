@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/qmailkit/qmailkit"
 	"github.com/qmailkit/qmailkit/qmailcontrol"
 	"github.com/qmailkit/qmailkit/sendmail"
 )
@@ -132,6 +133,10 @@ func (b *builder) questions() error {
 			return err
 		}
 	}
+	if n := max(len(b.relayed), len(b.access), len(b.nets)); n > maxAsked {
+		b.m.Problems = append(b.m.Problems, qmailkit.Problem{Code: "control.sample", Severity: qmailkit.Info,
+			Err: fmt.Errorf("a table of relaying has %d entries: all are carried, the proof asks for up to %d of them, from all over it", n, maxAsked)})
+	}
 	for i := range b.m.Questions {
 		q := &b.m.Questions[i]
 		if q.Free {
@@ -235,6 +240,13 @@ func (b *builder) envelope(e *entry, client netip.Addr, sender, rcpt string) err
 	return err
 }
 
+// maxAsked bounds the entries of a table that are asked for; of more, some from
+// all of the table are.
+const maxAsked = 2000
+
+// some says whether the entry i of n is asked for.
+func some(i, n int) bool { return i%max(1, (n+maxAsked-1)/maxAsked) == 0 }
+
 // askNames asks whether strangers may send to domains.
 func (b *builder) askNames() error {
 	if err := b.envelope(nil, b.outsider, "a@"+elsewhere, "b@"+elsewhere); err != nil {
@@ -245,7 +257,7 @@ func (b *builder) askNames() error {
 		for i := range list {
 			e := &list[i]
 			domain := strings.TrimPrefix(e.Key[strings.IndexByte(e.Key, '@')+1:], ".")
-			if !e.has("to") || e.Network || !plainDomain(domain) || seen[e.Key] {
+			if !e.has("to") || e.Network || !plainDomain(domain) || seen[e.Key] || !some(i, len(list)) {
 				continue
 			}
 			seen[e.Key] = true
@@ -271,7 +283,7 @@ func (b *builder) askSenders() error {
 	for i := range b.access {
 		e := &b.access[i]
 		user, domain, isAddress := strings.Cut(e.Key, "@")
-		if !e.has("from") || e.Network {
+		if !e.has("from") || e.Network || !some(i, len(b.access)) {
 			continue
 		}
 		senders := []string{e.Key, probe + "@" + domain}
@@ -297,9 +309,9 @@ func (b *builder) askSenders() error {
 
 // askClients asks which clients may connect, and which may relay.
 func (b *builder) askClients() error {
-	for _, key := range slices.Sorted(maps.Keys(b.nets)) {
+	for i, key := range slices.Sorted(maps.Keys(b.nets)) {
 		n := b.nets[key]
-		if !n.asked {
+		if !n.asked || !some(i, len(b.nets)) {
 			continue
 		}
 		for _, rcpt := range []string{"b@" + elsewhere, probe + "@" + b.o.Domain} {
