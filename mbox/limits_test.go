@@ -66,7 +66,7 @@ func peak(t *testing.T, do func(look func())) uint64 {
 
 // hugeFiles have something in them that must not be taken into memory.
 func hugeFiles() map[string]generated {
-	const size = 80 << 20
+	const size = 100 << 20
 	mime := fromLine + "Content-Type: multipart/mixed; boundary=never\n\n--never\n\n"
 	return map[string]generated{
 		"header line":    generate(fromLine+"Status: R\nX: ", "x", size),

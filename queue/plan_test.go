@@ -4,6 +4,7 @@ package queue
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -218,7 +219,7 @@ func TestPlanTogether(t *testing.T) {
 	for i, id := range byState(t, q)[S5] {
 		for _, p := range []Part{Info, Mess} {
 			path := filepath.Join(m.dir, q.layout.Path(p, id))
-			name := []string{"00" + id.String(), " " + id.String() + "\n", "\xff\x1b[1m"}[i%3]
+			name := []string{"00" + id.String(), " " + id.String() + "\n", fmt.Sprintf("\xff\x1b[%dm", i)}[i%3]
 			if i%3 == 2 && p == Info {
 				name = id.String() + " "
 			}
