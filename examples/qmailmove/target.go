@@ -88,15 +88,15 @@ func (m *move) open(write bool) (t *target, err error) {
 	if err := m.sameFolders(t, write); err != nil {
 		return t, err
 	}
-	return t, m.afterDrain(t)
+	return t, m.afterDrain(t, write)
 }
 
 // afterDrain keeps all that was copied once drain has been done: the old host is
 // no longer used then, and what vanishes there was hardly deleted by its owner.
-func (m *move) afterDrain(t *target) error {
+func (m *move) afterDrain(t *target, write bool) error {
 	var done time.Time
 	drained, err := t.files.Load(drainedKey(m.domain), &done)
-	if m.keepDeleted = m.c.keepDeleted || drained && !m.c.followDeleted; m.keepDeleted && !m.c.keepDeleted {
+	if m.keepDeleted = m.c.keepDeleted || drained && !m.c.followDeleted; write && m.keepDeleted && !m.c.keepDeleted {
 		m.problem(qmailkit.Problem{Code: "source.drained", Severity: qmailkit.Info, Path: m.domain,
 			Err: fmt.Errorf("drain was done at %s: what has been deleted at the source since it was copied stays at the target", done.Format(time.RFC3339)),
 			Fix: "-follow-deleted takes it away"})
